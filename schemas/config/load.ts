@@ -1,0 +1,121 @@
+import type { Static, TObject } from '@sinclair/typebox';
+import { Value } from '@sinclair/typebox/value';
+import { helpText } from './help.ts';
+import { type ConfigLeaf, expectation, leavesOf } from './leaf.ts';
+import { REDACTED } from './redact.ts';
+import {
+  readEnvSource,
+  readFileSource,
+  readFlagSource,
+  type Setting,
+  type SourceReading,
+} from './sources.ts';
+
+export interface ConfigRequest<S extends TObject> {
+  /** The program's name, for `--help`. */
+  readonly name: string;
+  /** One sentence on what the program is, for `--help`. */
+  readonly summary?: string;
+  readonly version?: string;
+  /** Begins every variable, without the last underscore: `STARLIGHT_PROXY`. */
+  readonly envPrefix: string;
+  /**
+   * Objects are groups, everything else is a value; `description` and `default` are used, and `secret: true`
+   * or `secret: 'url'` keeps a value out of print. A group wrapped in Type.Optional exists only if something
+   * in it is set.
+   */
+  readonly schema: S;
+  /** Without the program: `process.argv.slice(2)`. */
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** The text of a file; throws where it cannot be read. */
+  readonly readFile: (path: string) => string;
+  /** Rules across several values; each string is a fault. Asked only when every value by itself is good. */
+  readonly check?: (value: Static<S>) => readonly string[];
+}
+
+export type LoadedConfig<T> =
+  | { readonly kind: 'config'; readonly value: T }
+  | { readonly kind: 'help'; readonly text: string }
+  | { readonly kind: 'version'; readonly text: string }
+  /** Everything that is wrong, each naming where it was said: a file's key, a variable or a flag. */
+  | { readonly kind: 'faults'; readonly faults: readonly string[] };
+
+/**
+ * Reads a configuration from, lowest to highest precedence: the schema's defaults, a file, the environment,
+ * flags. A faulty value is a fault even where a higher source overrides it.
+ */
+export function loadConfig<S extends TObject>(request: ConfigRequest<S>): LoadedConfig<Static<S>> {
+  const leaves = leavesOf(request.schema, request.envPrefix);
+  const flags = readFlagSource(leaves, request.argv);
+  if (flags.help) {
+    return { kind: 'help', text: helpText(request.name, request.summary ?? '', request.envPrefix, leaves) };
+  }
+  if (flags.version)
+    return { kind: 'version', text: `${request.name} ${request.version ?? 'unversioned'}\n` };
+
+  const file = flags.configFile ?? (request.env[`${request.envPrefix}_CONFIG`] || undefined);
+  const readings: SourceReading[] = [
+    file === undefined ? { settings: [], faults: [] } : readConfigFile(leaves, file, request.readFile),
+    readEnvSource(leaves, request.envPrefix, request.env),
+    flags,
+  ];
+  const faults = readings.flatMap((reading) => [...reading.faults]);
+  const chosen = new Map<ConfigLeaf, Setting>();
+  for (const setting of readings.flatMap((reading) => reading.settings)) {
+    const fault = valueFault(setting);
+    if (fault !== undefined) faults.push(fault);
+    chosen.set(setting.leaf, setting);
+  }
+
+  const present = new Set([...chosen.keys()].flatMap((leaf) => leaf.optionalGroups));
+  const value: Record<string, unknown> = {};
+  for (const leaf of leaves) {
+    if (!leaf.optionalGroups.every((group) => present.has(group))) continue;
+    const setting = chosen.get(leaf);
+    const fallback: unknown = leaf.schema.default;
+    if (setting !== undefined) place(value, leaf.path, setting.value);
+    else if (fallback !== undefined) place(value, leaf.path, structuredClone(fallback));
+    else if (leaf.required)
+      faults.push(`${leaf.key}: missing (set it in the file, as ${leaf.env} or as --${leaf.flag})`);
+  }
+  if (faults.length > 0) return { kind: 'faults', faults };
+  const config = value as Static<S>; // every leaf was checked against its schema, and none is missing
+  const across = request.check?.(config) ?? [];
+  return across.length > 0 ? { kind: 'faults', faults: across } : { kind: 'config', value: config };
+}
+
+function readConfigFile(
+  leaves: readonly ConfigLeaf[],
+  file: string,
+  readFile: (path: string) => string,
+): SourceReading {
+  let text: string;
+  try {
+    text = readFile(file);
+  } catch (error) {
+    return {
+      settings: [],
+      faults: [`${file}: cannot be read: ${error instanceof Error ? error.message : String(error)}`],
+    };
+  }
+  return readFileSource(leaves, file, text);
+}
+
+function valueFault({ leaf, value, origin }: Setting): string | undefined {
+  if (Value.Check(leaf.schema, value)) return undefined;
+  const got = leaf.secret === false ? JSON.stringify(value)?.slice(0, 120) : REDACTED;
+  const first =
+    leaf.kind === 'json' || leaf.kind === 'list' ? Value.Errors(leaf.schema, value).First() : undefined;
+  const where = first === undefined ? '' : ` (at ${first.path || '/'}: ${first.message})`;
+  return `${origin}: expected ${expectation(leaf)}, got ${got}${where}`;
+}
+
+function place(root: Record<string, unknown>, path: readonly string[], value: unknown): void {
+  let group = root;
+  for (const name of path.slice(0, -1)) {
+    group[name] ??= {};
+    group = group[name] as Record<string, unknown>; // made by the line above, here or at an earlier leaf
+  }
+  group[path.at(-1) ?? ''] = value;
+}

@@ -1,0 +1,135 @@
+import { type Static, Type } from '@sinclair/typebox';
+
+/** The proxy's variables begin with this: `STARLIGHT_PROXY_LISTEN_PORT`. */
+export const ENV_PREFIX = 'STARLIGHT_PROXY';
+
+const PortNumber = Type.Integer({ minimum: 0, maximum: 65535 });
+const Ms = (fallback: number, description: string) =>
+  Type.Integer({ minimum: 1, maximum: 86_400_000, default: fallback, description });
+const Bytes = (fallback: number, description: string) =>
+  Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, default: fallback, description });
+const File = (description: string) => Type.Optional(Type.String({ minLength: 1, description }));
+
+const MIB = 1 << 20;
+
+export const ServerConfigSchema = Type.Object({
+  listen: Type.Object({
+    host: Type.String({
+      minLength: 1,
+      default: '127.0.0.1',
+      description: 'The address to listen on; 0.0.0.0 or :: for all.',
+    }),
+    port: { ...PortNumber, default: 8090, description: 'The port to listen on; 0 takes any free one.' },
+  }),
+  storage: Type.Object({
+    dir: Type.String({
+      minLength: 1,
+      default: './starlight-registry',
+      description: 'Where the embedded registry keeps its image layouts; unused where an upstream is set.',
+    }),
+  }),
+  upstream: Type.Optional(
+    Type.Object({
+      url: Type.String({
+        pattern: '^https?://[^/?#@]+/?$',
+        description:
+          'The registry that requests are passed on to: https://registry.example or http://host:port.',
+      }),
+      caFile: File("A PEM file of certificates to trust for it, beside the system's own."),
+      namespace: Type.Optional(
+        Type.String({
+          minLength: 1,
+          description:
+            'The host that clients know it by (?ns=), told in OCI-Namespace; by default the host of its URL.',
+        }),
+      ),
+      connectTimeoutMs: Ms(5_000, 'How long connecting to it may take.'),
+      headerTimeoutMs: Ms(20_000, "How long its answer's header may take, from the end of the request on."),
+      idleTimeoutMs: Ms(20_000, 'How long a body may stand still, in either direction.'),
+      connections: Type.Integer({
+        minimum: 1,
+        maximum: 4096,
+        default: 128,
+        description: 'How many connections to it may be open at once.',
+      }),
+    }),
+  ),
+  database: Type.Object({
+    url: Type.Optional(
+      Type.String({
+        pattern: '^postgres(ql)?://',
+        secret: 'url',
+        description: 'PostgreSQL for the directory; without it an embedded PGlite is used.',
+      }),
+    ),
+    dir: Type.String({
+      minLength: 1,
+      default: './starlight-directory',
+      description: 'Where the embedded PGlite keeps its files; unused with database.url.',
+    }),
+    connections: Type.Integer({
+      minimum: 1,
+      maximum: 256,
+      default: 8,
+      description: 'How many connections to PostgreSQL may be open at once.',
+    }),
+  }),
+  cache: Type.Object({
+    redisUrl: Type.Optional(
+      Type.String({
+        pattern: '^rediss?://',
+        secret: 'url',
+        description: 'Redis for hot bundles; without it they are kept in this process.',
+      }),
+    ),
+    maxBytes: Bytes(64 * MIB, 'Hot bundles kept in this process take at most this much; 0 keeps none.'),
+    maxBundleBytes: Bytes(16 * MIB, 'A bundle larger than this is not kept.'),
+    ttlMs: Ms(3_600_000, 'How long a hot bundle is kept.'),
+  }),
+  starlight: Type.Object({
+    token: Type.Optional(
+      Type.String({
+        minLength: 8,
+        secret: true,
+        description:
+          'What notify and report must present as "Authorization: Bearer …"; without it they are open.',
+      }),
+    ),
+  }),
+  shutdown: Type.Object({
+    drainLimitMs: Ms(20_000, 'After SIGTERM, streams still running are cut after this long.'),
+  }),
+  log: Type.Object({
+    level: Type.Union(
+      [
+        Type.Literal('trace'),
+        Type.Literal('debug'),
+        Type.Literal('info'),
+        Type.Literal('warn'),
+        Type.Literal('error'),
+        Type.Literal('silent'),
+      ],
+      { default: 'info', description: 'What is logged, to standard output, one JSON object per line.' },
+    ),
+  }),
+});
+export type ServerConfig = Static<typeof ServerConfigSchema>;
+export type UpstreamConfig = NonNullable<ServerConfig['upstream']>;
+
+/** Rules across several values, for `loadConfig`. */
+export function checkServerConfig(config: ServerConfig): string[] {
+  const faults: string[] = [];
+  if (config.upstream?.caFile !== undefined && config.upstream.url.startsWith('http://')) {
+    faults.push('upstream.caFile: has no effect, since upstream.url is plain http');
+  }
+  if (
+    config.cache.maxBundleBytes > config.cache.maxBytes &&
+    config.cache.maxBytes > 0 &&
+    config.cache.redisUrl === undefined
+  ) {
+    faults.push(
+      'cache.maxBundleBytes: larger than cache.maxBytes, so that the largest bundles could never be kept',
+    );
+  }
+  return faults;
+}

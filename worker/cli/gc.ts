@@ -1,0 +1,22 @@
+import { Command } from 'commander';
+import type { GcBody } from '../control/protocol.ts';
+import type { ContextSource } from './context.ts';
+import { formatBytes } from './terminal.ts';
+
+export function gcCommand(context: ContextSource): Command {
+  return new Command('gc')
+    .summary('remove what no image needs any more')
+    .description(
+      'Removes images whose snapshots are gone from containerd, and the contents that no image needs. The daemon does so by itself too.',
+    )
+    .addHelpText('after', '\nExample:\n  ctr image rm registry.example/redis:7 && ctr-starlight gc')
+    .action(async () => {
+      const { daemon, terminal, signal } = context();
+      const body = await daemon.post<GcBody>('/v1/gc', {}, signal);
+      terminal.out(
+        terminal.json
+          ? `${JSON.stringify(body)}\n`
+          : `removed ${body.removedImages} images and ${body.removedContents} contents, ${formatBytes(body.removedBytes)}\n`,
+      );
+    });
+}

@@ -1,0 +1,42 @@
+import { Command } from 'commander';
+import type { StatusBody } from '../control/protocol.ts';
+import type { ContextSource } from './context.ts';
+import { formatBytes, formatTable } from './terminal.ts';
+
+export function statusCommand(context: ContextSource): Command {
+  return new Command('status')
+    .summary('images, how far they have arrived, and the store')
+    .description(
+      'Shows the images that the daemon holds, how much of each has arrived, and what the store takes up.',
+    )
+    .addHelpText(
+      'after',
+      '\nExamples:\n  ctr-starlight status\n  ctr-starlight -o json status | jq -r ".images[].reference"',
+    )
+    .action(async () => {
+      const { daemon, terminal, signal } = context();
+      const status = await daemon.get<StatusBody>('/v1/status', signal);
+      terminal.out(terminal.json ? `${JSON.stringify(status)}\n` : statusText(status));
+    });
+}
+
+/** What `status` prints for a person. */
+export function statusText(status: StatusBody): string {
+  const head =
+    `daemon ${status.version}, file system driver ${status.driver}, optimizer ${status.optimizer ? 'on' : 'off'}\n` +
+    `proxy  ${status.proxy}\n` +
+    `store  ${status.store.contents} contents, ${formatBytes(status.store.bytes)}\n\n`;
+  if (status.images.length === 0) return `${head}no images yet: ctr-starlight pull REFERENCE\n`;
+  const rows = status.images.map((image) => [
+    image.reference,
+    image.platform,
+    image.error === undefined ? image.state : `${image.state}: ${image.error}`,
+    `${image.contentsArrived}/${image.contentsTotal}`,
+    `${formatBytes(image.bytesArrived)}/${formatBytes(image.bytesTotal)}`,
+    image.mounted ? 'yes' : 'no',
+    image.manifestDigest.slice(0, 19),
+  ]);
+  return (
+    head + formatTable([['IMAGE', 'PLATFORM', 'STATE', 'FILES', 'SIZE', 'MOUNTED', 'MANIFEST'], ...rows])
+  );
+}

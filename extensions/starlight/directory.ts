@@ -1,0 +1,154 @@
+import type { Digest } from '../../schemas/oci/digest.ts';
+
+/**
+ * The directory of converted images, as ingest, delta and report need it. It is a cache of what registries
+ * hold, except for the traces, which exist nowhere else. Implementations: server/directory; the contract
+ * that they pass: conformance/directory.
+ */
+export interface Directory {
+  /** Those of `digests` that are known, in no order. */
+  layers(digests: readonly Digest[], signal: AbortSignal): Promise<readonly LayerRecord[]>;
+
+  /** The image of this manifest. A miss is undefined. */
+  image(manifest: Digest, signal: AbortSignal): Promise<ImageRecord | undefined>;
+
+  /** True when the image is known and was seen in this repository. */
+  holds(repository: RepositoryKey, manifest: Digest, signal: AbortSignal): Promise<boolean>;
+
+  /**
+   * The version of an image that a new one follows: what the tag named last for that platform, else the
+   * image of that platform that came last into the repository; never `except` itself.
+   */
+  predecessor(question: PredecessorQuestion, signal: AbortSignal): Promise<Digest | undefined>;
+
+  /**
+   * Writes an ingest in one transaction: all of it or nothing. Idempotent, and safe when several replicas
+   * write the same at once. What is known already stays as it is, its traces above all; inherited ranks go
+   * only to images that are new. Tags move to the given images.
+   * @returns the manifests that were new.
+   */
+  record(ingest: IngestRecord, signal: AbortSignal): Promise<readonly Digest[]>;
+
+  /** What was opened of an image; an image without traces has version 0 and no ranks. */
+  ranks(manifest: Digest, signal: AbortSignal): Promise<RankRecord>;
+
+  /**
+   * Adds to the ranks of an image, row by row of path, in one transaction.
+   * @returns the new version, or undefined when the image is unknown in this repository.
+   * @throws {DirectoryError} of kind `too-many-ranks` when the image's ranks would exceed MAX_RANKS.
+   */
+  addRanks(
+    repository: RepositoryKey,
+    manifest: Digest,
+    added: readonly RankRow[],
+    signal: AbortSignal,
+  ): Promise<number | undefined>;
+
+  /** Notes that these images were asked for together. Unknown images make it a no-op, as do fewer than two. */
+  noteGroup(manifests: readonly Digest[], signal: AbortSignal): Promise<void>;
+
+  /** The groups that hold this image, the most often asked for first; at most `MAX_GROUPS`. */
+  groups(manifest: Digest, signal: AbortSignal): Promise<readonly ImageGroup[]>;
+
+  /** Resolves when the database answers. */
+  ping(signal: AbortSignal): Promise<void>;
+
+  close(): Promise<void>;
+}
+
+/** Paths that the ranks of one image may hold. */
+export const MAX_RANKS = 262_144;
+/** Groups that are listed for one image. */
+export const MAX_GROUPS = 64;
+
+/** `registry` is the upstream's name in the configuration, the embedded registry's is empty. */
+export interface RepositoryKey {
+  readonly registry: string;
+  readonly name: string;
+}
+
+/** A JSON document with the bytes that its digest covers. */
+export interface RawDocument {
+  readonly digest: Digest;
+  readonly mediaType: string;
+  readonly bytes: Uint8Array;
+}
+
+/** zstd-compressed bytes, with the size that they decompress to. */
+export interface PackedToc {
+  readonly bytes: Uint8Array;
+  readonly sizeBytes: number;
+}
+
+export interface LayerKey {
+  readonly digest: Digest;
+  readonly diffId: Digest;
+  readonly sizeBytes: number;
+}
+
+/** `toc`: encodeLayerToc(), compressed. */
+export interface LayerRecord extends LayerKey {
+  readonly toc: PackedToc;
+}
+
+/** `toc`: encodeImageToc() of all layers, compressed; `tocBound`: whether the manifest names its digest. */
+export interface ImageRecord {
+  readonly manifest: RawDocument;
+  readonly config: RawDocument;
+  readonly platform: string;
+  readonly tocDigest: Digest;
+  readonly tocBound: boolean;
+  readonly toc: PackedToc;
+  /** The lowest first. */
+  readonly layers: readonly LayerKey[];
+}
+
+/** How often a file was opened first in a trace, and the sum of the places it had there (0 is the first). */
+export interface RankRow {
+  /** Raw path bytes, as a ToC has them. */
+  readonly path: Uint8Array;
+  readonly rankSum: number;
+  readonly hits: number;
+}
+
+export interface RankRecord {
+  readonly version: number;
+  readonly ranks: readonly RankRow[];
+}
+
+export interface PredecessorQuestion {
+  readonly repository: RepositoryKey;
+  readonly tag?: string;
+  readonly platform: string;
+  readonly except: Digest;
+}
+
+export interface IngestRecord {
+  readonly repository: RepositoryKey;
+  readonly tag?: string;
+  readonly index?: RawDocument;
+  /** Layers that images name and that the directory may not know yet. */
+  readonly layers: readonly LayerRecord[];
+  readonly images: readonly { readonly image: ImageRecord; readonly inherited: readonly RankRow[] }[];
+}
+
+export interface ImageGroup {
+  readonly manifests: readonly Digest[];
+  readonly requests: number;
+}
+
+export type DirectoryFault =
+  | { readonly kind: 'unavailable' }
+  | { readonly kind: 'corrupt'; readonly what: string }
+  | { readonly kind: 'too-many-ranks'; readonly limit: number };
+
+/** The directory cannot answer. `unavailable` is worth another try later. */
+export class DirectoryError extends Error {
+  readonly fault: DirectoryFault;
+
+  constructor(fault: DirectoryFault, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'DirectoryError';
+    this.fault = fault;
+  }
+}

@@ -27,6 +27,7 @@ export function formatBytes(bytes: number): string {
     value /= 1000;
     unit++;
   }
+  value = unit === 0 ? value : Number(value.toPrecision(3));
   const digits = unit === 0 || value >= 100 ? 0 : value >= 10 ? 1 : 2;
   return `${value.toFixed(digits)} ${units[unit]}`;
 }

@@ -1,0 +1,23 @@
+import { Server } from '@grpc/grpc-js';
+import type { Log } from './log.ts';
+import { addSnapshotsService } from './service.ts';
+import type { Snapshotter } from './snapshotter.ts';
+import { type ListeningServer, listenOnSocket } from './socket-server.ts';
+
+export type ServeOptions = {
+  readonly socketPath: string;
+  readonly snapshotter: Snapshotter;
+  readonly log: Log;
+};
+
+/**
+ * Serves `snapshotter` to containerd on a Unix socket. `close` ends the calls and removes the socket; it leaves
+ * the snapshotter open.
+ *
+ * @throws {Error} when the socket cannot be made (socket-server.ts).
+ */
+export async function serveSnapshotter(options: ServeOptions): Promise<ListeningServer> {
+  const server = new Server();
+  addSnapshotsService(server, options.snapshotter, options.log);
+  return listenOnSocket(server, options.socketPath);
+}

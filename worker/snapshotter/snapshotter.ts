@@ -1,0 +1,338 @@
+import { stat } from 'node:fs/promises';
+import type { ChainId } from '../../schemas/oci/chain-id.ts';
+import { digestHex, digestOf, isDigest } from '../../schemas/oci/digest.ts';
+import type { Clock } from './clock.ts';
+import type { Owner, SnapshotDirectories } from './directories.ts';
+import { diskUsage } from './disk-usage.ts';
+import { parseFilters } from './filter.ts';
+import { KeyLock } from './key-lock.ts';
+import { updateLabels } from './labels.ts';
+import type { Log } from './log.ts';
+import { assertKind, type Metadata } from './metadata.ts';
+import { mountsOf } from './overlay-mounts.ts';
+import type { RemoteImages } from './remote-images.ts';
+import {
+  type Labels,
+  type Mount,
+  SNAPSHOT_REF_LABEL,
+  type SnapshotInfo,
+  type SnapshotKey,
+} from './snapshot.ts';
+import type { Usage } from './snapshot.ts';
+import { SnapshotterError } from './snapshotter-error.ts';
+import type { Trash } from './trash.ts';
+
+/** Trees mounted at the same time by `ensureMounts`. */
+const MOUNTS_IN_FLIGHT = 4;
+
+export type SnapshotterParts = {
+  readonly metadata: Metadata;
+  readonly directories: SnapshotDirectories;
+  readonly trash: Trash;
+  readonly remoteImages: RemoteImages;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Whether this kernel's overlayfs knows the option `index`. */
+  readonly hasIndex: boolean;
+};
+
+export type CreateRequest = {
+  readonly key: SnapshotKey;
+  readonly parent: SnapshotKey | undefined;
+  readonly labels: Labels;
+};
+
+export type CommitRequest = CreateRequest & { readonly name: SnapshotKey };
+
+/** How `ensureMounts` went: snapshots whose trees are mounted, and those whose could not be. */
+export type EnsuredMounts = { readonly mounted: number; readonly failed: readonly SnapshotKey[] };
+
+/**
+ * containerd's snapshotter over overlayfs, with the layers of Starlight images taken from their merged trees.
+ * Everything it refuses is a SnapshotterError. Operations on the same key run one after the other.
+ */
+export class Snapshotter {
+  readonly #parts: SnapshotterParts;
+  readonly #locks = new KeyLock();
+  readonly #background = new Set<Promise<void>>();
+
+  constructor(parts: SnapshotterParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Makes a writable snapshot over `parent` and returns its mounts. With the label
+   * `containerd.io/snapshot.ref` naming a chainID that is at hand, makes a committed remote snapshot instead and
+   * reports already-exists, by which containerd knows that there is nothing to unpack (it then looks for a
+   * committed snapshot with this label and this parent).
+   *
+   * @throws {SnapshotterError} already-exists, not-found (parent), invalid-argument (parent is not committed)
+   */
+  prepare(request: CreateRequest, signal: AbortSignal): Promise<readonly Mount[]> {
+    return this.#locks.run([request.key], async () => {
+      const claimed = await this.#claim(request, signal);
+      if (claimed !== undefined) {
+        throw new SnapshotterError('already-exists', `target snapshot ${claimed} already exists`);
+      }
+      return this.#create('active', request, signal);
+    });
+  }
+
+  /** Makes a read-only snapshot over `parent` and returns its mounts. Throws what `prepare` throws. */
+  view(request: CreateRequest, signal: AbortSignal): Promise<readonly Mount[]> {
+    return this.#locks.run([request.key], () => this.#create('view', request, signal));
+  }
+
+  /**
+   * The mounts of an active snapshot or view, as when it was made.
+   *
+   * @throws {SnapshotterError} not-found, failed-precondition (committed)
+   */
+  mounts(key: SnapshotKey, signal: AbortSignal): Promise<readonly Mount[]> {
+    return this.#locks.run([key], async () => {
+      const info = this.#parts.metadata.get(key);
+      return this.#mountsOf(info, await this.#lowers(info.parent, key, signal));
+    });
+  }
+
+  /**
+   * Makes the active snapshot `key` the committed one `name`. Labels are replaced; `parent` is taken when the
+   * active snapshot was made without.
+   *
+   * @throws {SnapshotterError} not-found, already-exists (name), failed-precondition (not active),
+   *   invalid-argument (another parent)
+   */
+  commit(request: CommitRequest, signal: AbortSignal): Promise<void> {
+    const { metadata, directories, clock } = this.#parts;
+    const { key, name, labels, parent } = request;
+    return this.#locks.run([key, name], async () => {
+      const active = metadata.get(key);
+      assertKind(active, 'active');
+      const usage = await diskUsage(directories.upper(active.id), signal);
+      metadata.commit({ key, name, labels, parent, usage, nowNs: clock() });
+      await this.#unmountRemote(active.parent, key);
+    });
+  }
+
+  /**
+   * Removes a snapshot. Its directory is deleted afterwards, in the background.
+   *
+   * @throws {SnapshotterError} not-found, failed-precondition (it has children)
+   */
+  remove(key: SnapshotKey): Promise<void> {
+    return this.#locks.run([key], async () => {
+      const removed = this.#parts.metadata.remove(key);
+      if (removed.source.kind === 'remote') {
+        this.#release(removed.source.chainId);
+        return;
+      }
+      this.#parts.directories.discard(removed.id);
+      if (removed.kind !== 'committed') await this.#unmountRemote(removed.parent, key);
+    });
+  }
+
+  /** @throws {SnapshotterError} not-found */
+  stat(key: SnapshotKey): SnapshotInfo {
+    return this.#parts.metadata.get(key);
+  }
+
+  /**
+   * Changes what can be changed, the labels, by containerd's field paths (labels.ts).
+   *
+   * @throws {SnapshotterError} not-found, invalid-argument (another field, or labels too large)
+   */
+  update(key: SnapshotKey, labels: Labels, fieldPaths: readonly string[]): SnapshotInfo {
+    const { metadata, clock } = this.#parts;
+    return metadata.setLabels(key, (current) => updateLabels(current, labels, fieldPaths), clock());
+  }
+
+  /**
+   * The snapshots that pass any of `filters` (filter.ts), in the order in which they were made, read as they
+   * are taken.
+   *
+   * @throws {SnapshotterError} invalid-argument, before the first
+   */
+  list(filters: readonly string[]): Iterable<SnapshotInfo> {
+    const passes = parseFilters(filters);
+    return this.#parts.metadata.list().filter(passes);
+  }
+
+  /**
+   * What a snapshot adds to its parent: counted now for an active one, when it was committed for a committed one.
+   *
+   * @throws {SnapshotterError} not-found
+   */
+  async usage(key: SnapshotKey, signal: AbortSignal): Promise<Usage> {
+    const { metadata, directories, remoteImages } = this.#parts;
+    const info = metadata.get(key);
+    if (info.source.kind === 'remote') return remoteImages.usage(info.source.chainId);
+    return info.kind === 'active' ? diskUsage(directories.upper(info.id), signal) : metadata.usage(key);
+  }
+
+  /** Hands directories of no snapshot to the background deletion. */
+  async cleanup(): Promise<void> {
+    const { directories, metadata, log } = this.#parts;
+    const strays = await directories.discardStrays(() => metadata.ids());
+    if (strays > 0) log.info({ strays }, 'discarded directories of no snapshot');
+  }
+
+  /**
+   * Mounts the trees that existing snapshots need: to be called once after a start, before requests are served.
+   * A tree that cannot be mounted is logged and tried again when its mounts are asked for.
+   */
+  async ensureMounts(signal: AbortSignal): Promise<EnsuredMounts> {
+    const { metadata, log } = this.#parts;
+    const waiting = metadata.list().filter((info) => info.kind !== 'committed');
+    const failed: SnapshotKey[] = [];
+    let mounted = 0;
+    const worker = async (): Promise<void> => {
+      for (const { key } of waiting) {
+        signal.throwIfAborted();
+        await this.#locks
+          .run([key], async () => {
+            const info = metadata.find(key);
+            if (info === undefined || info.kind === 'committed') return;
+            if (await this.#mountRemote(info.parent, key, signal)) mounted += 1;
+          })
+          .catch((error: unknown) => {
+            log.error({ err: error, key }, 'cannot mount the image of a snapshot');
+            failed.push(key);
+          });
+      }
+    };
+    // the workers share one iterator: each takes the next snapshot
+    await Promise.all(Array.from({ length: MOUNTS_IN_FLIGHT }, worker));
+    return { mounted, failed };
+  }
+
+  /** Resolves when nothing is left to be done in the background. */
+  async drained(): Promise<void> {
+    await Promise.all(this.#background);
+    await this.#parts.trash.drained();
+  }
+
+  /** Ends after the operations under way; deletions stop and go on at the next start. May be called again. */
+  async close(): Promise<void> {
+    await this.#locks.settled();
+    await Promise.all(this.#background);
+    await this.#parts.trash.close();
+    this.#parts.metadata.close();
+  }
+
+  /** The name of the committed remote snapshot that answers the request, which may be made for it. */
+  async #claim(request: CreateRequest, signal: AbortSignal): Promise<SnapshotKey | undefined> {
+    const { metadata, remoteImages, clock } = this.#parts;
+    const { labels, parent } = request;
+    const chainId = Object.hasOwn(labels, SNAPSHOT_REF_LABEL) ? labels[SNAPSHOT_REF_LABEL] : undefined;
+    if (!isChainId(chainId)) return undefined;
+    const present = metadata.findRemote(chainId, parent);
+    if (present !== undefined) return present.key;
+    if (!(await remoteImages.available(chainId, labels, signal))) return undefined;
+    // two requests may have waited for the same answer
+    const made = metadata.findRemote(chainId, parent);
+    if (made !== undefined) return made.key;
+    const key = this.#remoteKey(chainId, parent);
+    return metadata.insert({ kind: 'remote', chainId, key, parent, labels, nowNs: clock() }).key;
+  }
+
+  /** The chainID itself; another name where it is taken by the same layers over a different parent. */
+  #remoteKey(chainId: ChainId, parent: SnapshotKey | undefined): SnapshotKey {
+    const plain = chainId as string as SnapshotKey; // a digest is a well-formed key
+    if (this.#parts.metadata.find(plain) === undefined) return plain;
+    return `${plain}-over-${digestHex(digestOf(parent ?? '')).slice(0, 16)}` as SnapshotKey;
+  }
+
+  async #create(
+    kind: 'active' | 'view',
+    request: CreateRequest,
+    signal: AbortSignal,
+  ): Promise<readonly Mount[]> {
+    const { metadata, directories, clock } = this.#parts;
+    const { key, parent, labels } = request;
+    // first, because the mount below counts a reference of this key
+    if (metadata.find(key) !== undefined) {
+      throw new SnapshotterError('already-exists', `snapshot ${key} already exists`);
+    }
+    try {
+      const lowers = await this.#lowers(parent, key, signal);
+      const owner = await ownerOf(lowers[0]);
+      const info = await directories.create(kind, owner, (place) =>
+        metadata.insert({ kind, key, parent, labels, nowNs: clock() }, place),
+      );
+      return this.#mountsOf(info, lowers);
+    } catch (error) {
+      await this.#unmountRemote(parent, key);
+      throw error;
+    }
+  }
+
+  #mountsOf(info: SnapshotInfo, lowers: readonly string[]): readonly Mount[] {
+    const { directories, hasIndex } = this.#parts;
+    const { id, kind, key } = info;
+    if (kind === 'committed') {
+      throw new SnapshotterError('failed-precondition', `snapshot ${key} is committed, not active or view`);
+    }
+    return mountsOf({ kind, upper: directories.upper(id), work: directories.work(id), lowers, hasIndex });
+  }
+
+  /** The trees of `parent` and below, nearest first, mounted for `key` where they are remote. */
+  async #lowers(
+    parent: SnapshotKey | undefined,
+    key: SnapshotKey,
+    signal: AbortSignal,
+  ): Promise<readonly string[]> {
+    if (parent === undefined) return [];
+    const { metadata, directories, remoteImages } = this.#parts;
+    const { localIds, remote } = metadata.ancestry(parent);
+    const locals = localIds.map((id) => directories.upper(id));
+    if (remote === undefined) return locals;
+    return [...locals, ...(await remoteImages.mount(remote, key, signal))];
+  }
+
+  /** True when there is a remote tree below `parent`; it is then mounted for `key`. */
+  async #mountRemote(
+    parent: SnapshotKey | undefined,
+    key: SnapshotKey,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const remote = this.#remoteBelow(parent);
+    if (remote === undefined) return false;
+    await this.#parts.remoteImages.mount(remote, key, signal);
+    return true;
+  }
+
+  /** The record is gone or was never made, so a failure here is logged only. */
+  async #unmountRemote(parent: SnapshotKey | undefined, key: SnapshotKey): Promise<void> {
+    const { remoteImages, log } = this.#parts;
+    try {
+      const remote = this.#remoteBelow(parent);
+      if (remote !== undefined) await remoteImages.unmount(remote, key);
+    } catch (error) {
+      log.warn({ err: error, key }, 'cannot release the image of a snapshot');
+    }
+  }
+
+  #remoteBelow(parent: SnapshotKey | undefined): ChainId | undefined {
+    const { metadata } = this.#parts;
+    if (parent === undefined || metadata.find(parent) === undefined) return undefined;
+    return metadata.ancestry(parent).remote;
+  }
+
+  #release(chainId: ChainId): void {
+    const { metadata, remoteImages, log } = this.#parts;
+    if (metadata.countRemote(chainId) > 0) return;
+    const task = (async () => remoteImages.released(chainId))()
+      .catch((error: unknown) => log.warn({ err: error, chainId }, 'cannot release an image'))
+      .finally(() => this.#background.delete(task));
+    this.#background.add(task);
+  }
+}
+
+/** The owner of the parent's root, which the root of the new snapshot takes as with containerd's overlayfs. */
+async function ownerOf(nearest: string | undefined): Promise<Owner | undefined> {
+  return nearest === undefined ? undefined : stat(nearest);
+}
+
+function isChainId(text: string | undefined): text is ChainId {
+  return isDigest(text); // a chainID is a digest; which one it is, only the images know
+}

@@ -1,0 +1,123 @@
+import { closeSync, constants, openSync } from 'node:fs';
+import type { Tree, TreeBuffers } from '../../../schemas/toc/tree.ts';
+import type {
+  ContentSource,
+  DriverAbilities,
+  FileSystemDriver,
+  FileSystemLog,
+  MountOptions,
+} from '../driver.ts';
+import { FileSystemError } from '../error.ts';
+import { type KernelMount, KernelMountedTree } from './mounted-tree.ts';
+import { MAX_READ_BYTES } from './protocol.ts';
+import { ResponderHandle } from './responder-handle.ts';
+import { MNT_DETACH, mountFuse, SystemCallError, unmount } from './system-calls.ts';
+
+export const FUSE_DEVICE = '/dev/fuse';
+
+/**
+ * Speaks the FUSE protocol on /dev/fuse itself, in one thread for all mounts. Needs root (mount(2)) and
+ * koffi. See README.md for what it can do that the portable driver cannot.
+ */
+export class KernelDriver implements FileSystemDriver {
+  readonly name = 'kernel';
+  readonly abilities: DriverAbilities = {
+    nanoseconds: true,
+    beforeEpoch: true,
+    killable: true,
+    adoptable: true,
+  };
+  readonly #responder: ResponderHandle;
+  readonly #mounted = new Set<KernelMountedTree>();
+  /** Trees in shared memory: several mounts of one image share it. */
+  readonly #shared = new WeakMap<Tree, TreeBuffers>();
+  #closed = false;
+
+  /** Starts the responder thread at once: it needs some 50 ms, which the first mount then does not wait for. */
+  constructor(log: FileSystemLog) {
+    this.#responder = new ResponderHandle(log);
+  }
+
+  async mount(
+    tree: Tree,
+    mountpoint: string,
+    contents: ContentSource,
+    options: MountOptions,
+    signal: AbortSignal,
+  ): Promise<KernelMountedTree> {
+    this.#check(signal);
+    const fd = openSync(FUSE_DEVICE, constants.O_RDWR | constants.O_NONBLOCK);
+    try {
+      mountFuse(fd, mountpoint, MAX_READ_BYTES);
+    } catch (error) {
+      closeSync(fd);
+      const errno = error instanceof SystemCallError ? { errno: error.errno } : {};
+      throw new FileSystemError({ kind: 'mount-failed', mountpoint, ...errno }, { cause: error });
+    }
+    return await this.#start({ tree, mountpoint, contents, options, fd }, false, signal);
+  }
+
+  /**
+   * Takes over a mount whose process has died: `fd` is its descriptor, kept open by somebody else, and is
+   * owned by the mount from now on. What the dead process had read and not answered is asked again, so that
+   * no process notices (Linux 6.9; before, such requests stay unanswered and their askers must be killed).
+   * The tree must be the one that was mounted, content for content.
+   */
+  async adopt(
+    fd: number,
+    tree: Tree,
+    mountpoint: string,
+    contents: ContentSource,
+    options: MountOptions,
+    signal: AbortSignal,
+  ): Promise<KernelMountedTree> {
+    this.#check(signal);
+    return await this.#start({ tree, mountpoint, contents, options, fd }, true, signal);
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await Promise.allSettled([...this.#mounted].map((mounted) => mounted.unmount()));
+    await this.#responder.stop();
+  }
+
+  #check(signal: AbortSignal): void {
+    signal.throwIfAborted();
+    if (this.#closed) throw new FileSystemError({ kind: 'closed' });
+  }
+
+  async #start(
+    mount: Omit<KernelMount, 'buffers' | 'adopted'>,
+    adopted: boolean,
+    signal: AbortSignal,
+  ): Promise<KernelMountedTree> {
+    const mounted = new KernelMountedTree(
+      { ...mount, buffers: this.#share(mount.tree), adopted },
+      this.#responder,
+    );
+    this.#mounted.add(mounted);
+    void mounted.closed.then(() => this.#mounted.delete(mounted));
+    const aborted = Promise.withResolvers<never>();
+    const onAbort = () => aborted.reject(signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
+    try {
+      await this.#responder.during(Promise.race([mounted.ready, aborted.promise]));
+      return mounted;
+    } catch (error) {
+      if (adopted) await mounted.abandon();
+      else await unmount(mount.mountpoint, MNT_DETACH).finally(() => mounted.abandon());
+      throw error;
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+    }
+  }
+
+  #share(tree: Tree): TreeBuffers {
+    let buffers = this.#shared.get(tree);
+    if (buffers === undefined) {
+      buffers = tree.toBuffers(true);
+      this.#shared.set(tree, buffers);
+    }
+    return buffers;
+  }
+}

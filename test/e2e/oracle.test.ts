@@ -1,0 +1,92 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { awkwardImage } from '../support/awkward-image.ts';
+import { makeLayout } from '../support/images.ts';
+import { machineFault } from '../support/machine.ts';
+import { realImage } from '../support/real-image.ts';
+import { skip } from '../support/skip.ts';
+import { layoutChainIds, Stack } from '../support/stack.ts';
+import { compareTrees, listTree, type TreeListing, type TreeRow } from '../support/tree-listing.ts';
+
+/**
+ * The oracle: what a container sees of an image through StarlightFS is what it sees through containerd's own
+ * overlayfs, in every object, for a real image and for one that holds every awkward thing.
+ */
+
+/** Of the root itself the time is that of the container's own upper directory: made just now. */
+function withoutRootTime(listing: TreeListing, cutTime: (ns: bigint) => bigint): TreeListing {
+  return new Map(
+    [...listing].map(([path, row]): [string, TreeRow] => [
+      path,
+      { ...row, mtimeNs: path === '' ? 0n : cutTime(row.mtimeNs) },
+    ]),
+  );
+}
+
+const DRIVERS = [
+  { driver: 'kernel', cutTime: (ns: bigint) => ns },
+  // Its C code takes times in milliseconds: worker/filesystem/README.md.
+  { driver: 'fuse-native', cutTime: (ns: bigint) => (ns / 1_000_000n) * 1_000_000n },
+] as const;
+
+for (const { driver, cutTime } of DRIVERS) {
+  describe(`StarlightFS (${driver}) against overlayfs`, function () {
+    this.timeout(300_000);
+    let directory = '';
+    let stack: Stack;
+
+    before(async function () {
+      const fault = machineFault();
+      if (fault !== undefined) skip(this, fault);
+      directory = mkdtempSync('/tmp/sl-oracle-');
+      stack = await Stack.start({ driver });
+    });
+    after(async () => {
+      await stack?.[Symbol.asyncDispose]();
+      rmSync(directory, { recursive: true, force: true });
+    });
+
+    async function compare(layout: string, tag: string, name: string): Promise<number> {
+      const plain = await stack.push(layout, tag, `plain/${name}`);
+      await stack.containerd.ctr('images', 'pull', '--plain-http', '--snapshotter', 'overlayfs', plain);
+      const converted = await stack.convert(layout, tag, `converted/${name}`);
+      await stack.mustCli('pull', '-n', 'test', converted);
+      const chain = await layoutChainIds(layout, tag);
+      let objects = 0;
+      // Every layer has a snapshot of its own, and other images may stand on any of them.
+      for (const chainId of chain) {
+        const expected = await stack.withRoot('overlayfs', chainId, async (root) => listTree(root));
+        const actual = await stack.withRoot('starlight', chainId, async (root) => listTree(root));
+        const differences = compareTrees(
+          withoutRootTime(expected, cutTime),
+          withoutRootTime(actual, cutTime),
+        );
+        assert.deepEqual(differences, [], `${name}, layers up to ${chainId}`);
+        objects += expected.size;
+      }
+      return objects;
+    }
+
+    it('an image with every awkward thing', async () => {
+      const layout = join(directory, 'awkward');
+      makeLayout(layout, [awkwardImage('v1')]);
+      assert.ok((await compare(layout, 'v1', 'awkward:v1')) > 15_000);
+    });
+
+    it('a real image', async () => {
+      const { layout, tag } = await realImage();
+      assert.ok((await compare(layout, tag, 'real:v1')) > 3000);
+    });
+
+    it('the images are pullable as ordinary ones too, and are the same', async () => {
+      const layout = join(directory, 'awkward');
+      const reference = `${stack.registry}/converted/awkward:v1`;
+      await stack.containerd.ctr('images', 'pull', '--plain-http', '--snapshotter', 'overlayfs', reference);
+      const top = (await layoutChainIds(layout, 'v1')).at(-1);
+      assert.ok(top !== undefined);
+      const snapshots = await stack.containerd.ctr('snapshots', '--snapshotter', 'overlayfs', 'ls');
+      assert.ok(snapshots.includes(top), 'the converted image has the chainID of the original');
+    });
+  });
+}

@@ -1,0 +1,214 @@
+import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { answers, type CommandResult, run, Server, tryRun } from '../../scripts/lib/child.ts';
+import { ANNOTATION } from '../../schemas/oci/annotations.ts';
+import { type ChainId, chainIds } from '../../schemas/oci/chain-id.ts';
+import { type Digest, digestHex } from '../../schemas/oci/digest.ts';
+import { parseImageConfig, parseIndex, parseManifest } from '../../schemas/oci/types.ts';
+import { PrivateContainerd } from './containerd.ts';
+import { Link } from './link.ts';
+import { freePort } from './server-process.ts';
+
+const BIN = new URL('../../bin/', import.meta.url).pathname;
+
+export interface StackOptions {
+  /** Bytes per second between daemon and proxy. */
+  readonly downRate?: number;
+  readonly driver?: 'auto' | 'kernel' | 'fuse-native';
+  /** Puts the daemon's state on a tmpfs of this size. */
+  readonly daemonDiskBytes?: number;
+  readonly proxyFlags?: readonly string[];
+  readonly daemonFlags?: readonly string[];
+}
+
+/**
+ * The whole product on one machine, every part real and on paths of its own: a proxy with its embedded registry,
+ * a containerd with the daemon as its snapshotter, and a link between them that a test can slow, cut and damage.
+ */
+export class Stack implements AsyncDisposable {
+  readonly directory: string;
+  readonly proxyPort: number;
+  readonly link: Link;
+  readonly #options: StackOptions;
+  #containerd: PrivateContainerd | undefined;
+  #proxy: Server | undefined;
+  #daemon: Server | undefined;
+
+  private constructor(directory: string, proxyPort: number, link: Link, options: StackOptions) {
+    this.directory = directory;
+    this.proxyPort = proxyPort;
+    this.link = link;
+    this.#options = options;
+  }
+
+  static async start(options: StackOptions = {}): Promise<Stack> {
+    const directory = await mkdtemp('/tmp/sl-'); // short: it becomes part of mount options and socket names
+    const proxyPort = await freePort();
+    const link = await Link.open({
+      targetPort: proxyPort,
+      ...(options.downRate === undefined ? {} : { downRate: options.downRate }),
+    });
+    const stack = new Stack(directory, proxyPort, link, options);
+    try {
+      if (options.daemonDiskBytes !== undefined) {
+        await mkdir(stack.daemonRoot);
+        const size = `size=${options.daemonDiskBytes},mode=700`;
+        await run('mount', ['-t', 'tmpfs', '-o', size, 'starlight-test', stack.daemonRoot]);
+      }
+      await stack.startProxy();
+      await stack.startDaemon();
+      stack.#containerd = await PrivateContainerd.start({
+        directory: join(directory, 'c'),
+        proxyPlugins: { starlight: stack.snapshotterSocket },
+      });
+    } catch (error) {
+      await stack[Symbol.asyncDispose]();
+      throw error;
+    }
+    return stack;
+  }
+
+  get containerd(): PrivateContainerd {
+    if (this.#containerd === undefined) throw new Error('containerd has not been started');
+    return this.#containerd;
+  }
+
+  get daemon(): Server {
+    if (this.#daemon === undefined) throw new Error('the daemon has not been started');
+    return this.#daemon;
+  }
+
+  get proxy(): Server {
+    if (this.#proxy === undefined) throw new Error('the proxy has not been started');
+    return this.#proxy;
+  }
+
+  get daemonRoot(): string {
+    return join(this.directory, 'd');
+  }
+
+  get snapshotterSocket(): string {
+    return join(this.directory, 'snapshotter.sock');
+  }
+
+  get controlSocket(): string {
+    return join(this.directory, 'control.sock');
+  }
+
+  /** The proxy's registry, as references name it. */
+  get registry(): string {
+    return `127.0.0.1:${this.proxyPort}`;
+  }
+
+  async startProxy(): Promise<void> {
+    const { proxyPort: port, directory } = this;
+    this.#proxy = await Server.start(
+      {
+        command: `${BIN}starlight-proxy`,
+        args: [
+          ...['--listen-port', String(port), '--storage-dir', join(directory, 'registry')],
+          ...['--database-dir', join(directory, 'db'), ...(this.#options.proxyFlags ?? [])],
+        ],
+        logFile: join(directory, 'proxy.log'),
+      },
+      answers(`http://127.0.0.1:${port}/readyz`),
+      60_000,
+    );
+  }
+
+  async startDaemon(): Promise<void> {
+    this.#daemon = await Server.start(
+      {
+        command: `${BIN}starlight-daemon`,
+        args: [
+          ...['--root', this.daemonRoot, '--proxy-url', `http://127.0.0.1:${this.link.port}`],
+          ...['--containerd-address', join(this.directory, 'c/containerd.sock')],
+          ...['--snapshotter-socket', this.snapshotterSocket, '--control-socket', this.controlSocket],
+          ...['--filesystem-driver', this.#options.driver ?? 'auto', ...(this.#options.daemonFlags ?? [])],
+        ],
+        logFile: join(this.directory, 'daemon.log'),
+      },
+      async () => (await this.cli('status')).code === 0,
+    );
+  }
+
+  /** Runs `ctr-starlight` against this daemon, whatever its exit code. */
+  async cli(...args: string[]): Promise<CommandResult> {
+    return await tryRun(`${BIN}ctr-starlight`, ['--socket', this.controlSocket, ...args], {
+      timeoutMs: 180_000,
+    });
+  }
+
+  /** Runs `ctr-starlight`. @throws {Error} with what it printed when it fails. */
+  async mustCli(...args: string[]): Promise<string> {
+    return await run(`${BIN}ctr-starlight`, ['--socket', this.controlSocket, ...args], {
+      timeoutMs: 180_000,
+    });
+  }
+
+  /** Copies an image of an OCI layout to the registry as it is. */
+  async push(layout: string, tag: string, name: string): Promise<string> {
+    const reference = `${this.registry}/${name}`;
+    const flags = ['--insecure-policy', 'copy', '-q', '--preserve-digests', '--dest-tls-verify=false'];
+    await run('skopeo', [...flags, `oci:${layout}:${tag}`, `docker://${reference}`]);
+    return reference;
+  }
+
+  /** Converts an image of an OCI layout into the registry, and has the proxy ingest it. */
+  async convert(layout: string, tag: string, name: string): Promise<string> {
+    const reference = `${this.registry}/${name}`;
+    const notify = ['--notify', '--proxy', `http://${this.registry}`];
+    await this.mustCli('convert', ...notify, '--insecure-destination', `oci:${layout}:${tag}`, reference);
+    return reference;
+  }
+
+  /** Mounts the root of a new container over `chainId`, hands it to `use`, and takes all away again. */
+  async withRoot<T>(snapshotter: string, chainId: ChainId, use: (root: string) => Promise<T>): Promise<T> {
+    const root = await mkdtemp(join(this.directory, 'root-'));
+    const key = `root-${process.hrtime.bigint()}`;
+    await this.containerd.ctr('snapshots', '--snapshotter', snapshotter, 'prepare', key, chainId);
+    try {
+      const command = await this.containerd.ctr(
+        'snapshots',
+        '--snapshotter',
+        snapshotter,
+        'mounts',
+        root,
+        key,
+      );
+      await run('sh', ['-c', command]);
+      try {
+        return await use(root);
+      } finally {
+        await run('umount', [root]);
+      }
+    } finally {
+      await this.containerd.ctr('snapshots', '--snapshotter', snapshotter, 'rm', key);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#containerd?.[Symbol.asyncDispose]();
+    await this.#daemon?.stop();
+    await this.#proxy?.stop();
+    await this.link[Symbol.asyncDispose]();
+    // What a killed daemon left mounted goes lazily, deepest first.
+    const mounts = (await readFile('/proc/self/mounts', 'utf8'))
+      .split('\n')
+      .map((line) => line.split(' ')[1] ?? '');
+    for (const mount of mounts.filter((path) => path.startsWith(`${this.directory}/`)).reverse()) {
+      await tryRun('umount', ['-l', mount]);
+    }
+    await rm(this.directory, { recursive: true, force: true });
+  }
+}
+
+/** The chainIDs of an image of an OCI layout, from the lowest layer up. Only single manifests, no index. */
+export async function layoutChainIds(layout: string, tag: string): Promise<ChainId[]> {
+  const blob = (digest: Digest) => readFile(join(layout, 'blobs', 'sha256', digestHex(digest)));
+  const index = parseIndex(await readFile(join(layout, 'index.json')));
+  const entry = index.manifests.find((manifest) => manifest.annotations?.[ANNOTATION.refName] === tag);
+  if (entry === undefined) throw new Error(`${layout} has no image ${tag}`);
+  const manifest = parseManifest(await blob(entry.digest));
+  return chainIds(parseImageConfig(await blob(manifest.config.digest)).rootfs.diff_ids);
+}

@@ -6,6 +6,8 @@ export type TocFault =
   | 'malformed'
   /** A count or a length is above its named limit. */
   | 'limit'
+  /** A layer that no file system can take: a hard link to nothing, a path through a file, a symlink loop. */
+  | 'inapplicable'
   /** Another format, or a version that this program does not read. */
   | 'version';
 

@@ -20,6 +20,7 @@ export const ServerConfigSchema = Type.Object({
       description: 'The address to listen on; 0.0.0.0 or :: for all.',
     }),
     port: { ...PortNumber, default: 8090, description: 'The port to listen on; 0 takes any free one.' },
+    idleTimeoutMs: Ms(120_000, 'A client connection on which nothing moves for this long is closed.'),
   }),
   storage: Type.Object({
     dir: Type.String({
@@ -40,7 +41,7 @@ export const ServerConfigSchema = Type.Object({
         Type.String({
           minLength: 1,
           description:
-            'The host that clients know it by (?ns=), told in OCI-Namespace; by default the host of its URL.',
+            'The host that clients know it by: a mirror request (?ns=) for another one is refused; without it none is.',
         }),
       ),
       connectTimeoutMs: Ms(5_000, 'How long connecting to it may take.'),

@@ -65,9 +65,16 @@ async function repository(sql: Sql, { registry, name }: RepositoryKey): Promise<
 
 async function insertLayer(sql: Sql, layer: LayerRecord): Promise<void> {
   await sql.query(
-    `INSERT INTO layer (digest, diff_id, size_bytes, toc, toc_size_bytes) VALUES ($1, $2, $3, $4, $5)
-     ON CONFLICT DO NOTHING`,
-    [layer.digest, layer.diffId, layer.sizeBytes, layer.toc.bytes, layer.toc.sizeBytes],
+    `INSERT INTO layer (digest, diff_id, size_bytes, estargz_toc_digest, toc, toc_size_bytes)
+     VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`,
+    [
+      layer.digest,
+      layer.diffId,
+      layer.sizeBytes,
+      layer.estargzTocDigest ?? null,
+      layer.toc.bytes,
+      layer.toc.sizeBytes,
+    ],
   );
 }
 

@@ -31,7 +31,7 @@ export class SqlDirectory implements Directory {
   async layers(digests: readonly Digest[], signal: AbortSignal): Promise<readonly LayerRecord[]> {
     signal.throwIfAborted();
     const rows = await this.#database.query(
-      'SELECT digest, diff_id, size_bytes, toc, toc_size_bytes FROM layer WHERE digest = ANY($1::text[])',
+      'SELECT digest, diff_id, size_bytes, estargz_toc_digest, toc, toc_size_bytes FROM layer WHERE digest = ANY($1::text[])',
       [digests],
     );
     return rows.map((fields) => {
@@ -40,6 +40,9 @@ export class SqlDirectory implements Directory {
         digest: row.digest('digest'),
         diffId: row.digest('diff_id'),
         sizeBytes: row.count('size_bytes'),
+        ...(fields['estargz_toc_digest'] === null
+          ? {}
+          : { estargzTocDigest: row.digest('estargz_toc_digest') }),
         toc: { bytes: row.bytes('toc'), sizeBytes: row.count('toc_size_bytes') },
       };
     });

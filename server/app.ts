@@ -1,0 +1,38 @@
+import Koa, { type Middleware } from 'koa';
+import { type DistributionOptions, distributionRoutes } from './distribution/distribution-routes.ts';
+import { type HealthOptions, healthRoutes } from './health.ts';
+import type { Logger } from './log.ts';
+import type { Registry } from './registry/registry.ts';
+import { RegistryError } from './registry/registry-error.ts';
+import { requestLog } from './request-log.ts';
+import type { RequestState } from './request-state.ts';
+
+export interface AppOptions {
+  readonly registry: Registry;
+  readonly distribution: DistributionOptions;
+  /**
+   * What extensions answer, asked in this order and before the registry; each calls `next` for what is not its
+   * own. They find `ctx.state.signal`, and throw RegistryError or RegistryReadError to be answered as
+   * `errors.ts` says.
+   */
+  readonly routes: readonly Middleware<RequestState>[];
+  readonly health: HealthOptions;
+  readonly logger: Logger;
+  /** Monotonic. */
+  readonly nowMs: () => number;
+}
+
+/** The proxy as a Koa application: health, extensions, the distribution API, in this order. */
+export function createApp(options: AppOptions): Koa<RequestState> {
+  const { registry, distribution, routes, health, logger, nowMs } = options;
+  const app = new Koa<RequestState>();
+  app.on('error', (error: unknown) => logger.error({ err: error }, 'unexpected error'));
+  app.use(requestLog(logger, nowMs));
+  app.use(healthRoutes(health));
+  for (const route of routes) app.use(route);
+  app.use(distributionRoutes(registry, distribution));
+  app.use(() => {
+    throw new RegistryError({ kind: 'endpoint-unknown' });
+  });
+  return app;
+}

@@ -1,0 +1,159 @@
+import { constants, type Dirent } from 'node:fs';
+import { type FileHandle, link, mkdir, open, opendir, rename, rm, stat, unlink } from 'node:fs/promises';
+import { Readable } from 'node:stream';
+import type { Digest } from '../../../schemas/oci/digest.ts';
+import { type RepositoryName, repositoryName } from '../repository-name.ts';
+import { errorCode, isMissing, syncDirectory } from './durable-file.ts';
+import type { LayoutIndexes } from './layout-index.ts';
+import { RepositoryFiles } from './repository-files.ts';
+
+/** What one read from a blob's file takes at most. */
+const READ_BYTES = 256 << 10;
+/** A cross-mount that names no source looks into at most this many directories. */
+const MAX_DIRECTORIES_SEARCHED = 10_000;
+
+/** A blob's open file: it stays readable though the blob be deleted meanwhile. */
+export interface OpenBlob {
+  readonly sizeBytes: number;
+  /** Takes the handle over and closes it in the end. `start` and `end` are inclusive. */
+  stream(range: { readonly start: number; readonly end: number } | undefined): Readable;
+  close(): Promise<void>;
+}
+
+/** The blobs of the embedded registry: files named by their digest, never changed once they are there. */
+export class Blobs {
+  readonly #root: string;
+  readonly #indexes: LayoutIndexes;
+
+  constructor(root: string, indexes: LayoutIndexes) {
+    this.#root = root;
+    this.#indexes = indexes;
+  }
+
+  /** undefined where the repository does not hold it. */
+  async sizeBytes(files: RepositoryFiles, digest: Digest): Promise<number | undefined> {
+    try {
+      return (await stat(files.blobFile(digest))).size;
+    } catch (error) {
+      if (isMissing(error)) return undefined;
+      throw error;
+    }
+  }
+
+  /** undefined where the repository does not hold it. */
+  async open(files: RepositoryFiles, digest: Digest): Promise<OpenBlob | undefined> {
+    let handle: FileHandle;
+    try {
+      handle = await open(files.blobFile(digest), constants.O_RDONLY | constants.O_NOFOLLOW);
+    } catch (error) {
+      if (isMissing(error)) return undefined;
+      throw error;
+    }
+    try {
+      return openBlob(handle, (await handle.stat()).size);
+    } catch (error) {
+      await handle.close();
+      throw error;
+    }
+  }
+
+  /** Moves a written and synced file to its place; its bytes are verified by the caller to be of `digest`. */
+  async adopt(files: RepositoryFiles, digest: Digest, file: string): Promise<void> {
+    await this.#indexes.ensure(files);
+    await mkdir(files.blobDir(digest), { recursive: true });
+    await rename(file, files.blobFile(digest));
+    await syncDirectory(files.blobDir(digest));
+  }
+
+  /** @returns false where there was none. */
+  async remove(files: RepositoryFiles, digest: Digest): Promise<boolean> {
+    try {
+      await unlink(files.blobFile(digest));
+      return true;
+    } catch (error) {
+      if (isMissing(error)) return false;
+      throw error;
+    }
+  }
+
+  /**
+   * Makes a blob of `from`, or of any repository where `from` is undefined, one of this repository's too, by a
+   * hard link.
+   *
+   * @returns false where nobody has it.
+   */
+  async mount(files: RepositoryFiles, digest: Digest, from: RepositoryName | undefined): Promise<boolean> {
+    if ((await this.sizeBytes(files, digest)) !== undefined) return true;
+    if (from !== undefined) return this.#link(files, digest, new RepositoryFiles(this.#root, from));
+    for await (const name of this.#repositories()) {
+      if (await this.#link(files, digest, new RepositoryFiles(this.#root, name))) return true;
+    }
+    return false;
+  }
+
+  async #link(files: RepositoryFiles, digest: Digest, source: RepositoryFiles): Promise<boolean> {
+    if ((await this.sizeBytes(source, digest)) === undefined) return false;
+    await this.#indexes.ensure(files);
+    await mkdir(files.blobDir(digest), { recursive: true });
+    try {
+      await link(source.blobFile(digest), files.blobFile(digest));
+    } catch (error) {
+      if (isMissing(error)) return false; // deleted a moment ago
+      if (errorCode(error) !== 'EEXIST') throw error;
+    }
+    await syncDirectory(files.blobDir(digest));
+    return true;
+  }
+
+  async *#repositories(): AsyncGenerator<RepositoryName> {
+    const pending = [''];
+    for (let visited = 0; visited < MAX_DIRECTORIES_SEARCHED; visited += 1) {
+      const parent = pending.shift();
+      if (parent === undefined) return;
+      for (const entry of await entriesOf(`${this.#root}/${parent}`)) {
+        const name = repositoryName(parent === '' ? entry.name : `${parent}/${entry.name}`);
+        if (name === undefined || !entry.isDirectory()) continue;
+        pending.push(name);
+        yield name;
+      }
+    }
+  }
+}
+
+async function entriesOf(path: string): Promise<Dirent[]> {
+  const entries: Dirent[] = [];
+  try {
+    for await (const entry of await opendir(path)) {
+      if (entries.push(entry) >= MAX_DIRECTORIES_SEARCHED) break;
+    }
+  } catch (error) {
+    if (!isMissing(error)) throw error;
+  }
+  return entries;
+}
+
+function openBlob(handle: FileHandle, sizeBytes: number): OpenBlob {
+  return {
+    sizeBytes,
+    close: () => handle.close(),
+    stream: (range) =>
+      sizeBytes === 0
+        ? Readable.from(closing(handle))
+        : handle.createReadStream({
+            start: range?.start ?? 0,
+            end: range?.end ?? sizeBytes - 1,
+            highWaterMark: READ_BYTES,
+            autoClose: true,
+          }),
+  };
+}
+
+// biome-ignore lint/correctness/useYield: an empty body that closes its file
+async function* closing(handle: FileHandle): AsyncGenerator<Uint8Array> {
+  await handle.close();
+}
+
+/** Removes a file that may already be gone. */
+export async function removeFile(path: string): Promise<void> {
+  await rm(path, { force: true });
+}

@@ -1,0 +1,99 @@
+import { constants } from 'node:fs';
+import { access, mkdir } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import type { Endpoint, HeaderList, Registry, RegistryAnswer, RegistryRequest } from '../registry.ts';
+import { RegistryError } from '../registry-error.ts';
+import type { RepositoryName } from '../repository-name.ts';
+import { answerBlob } from './answer-blob.ts';
+import { answerReferrers, answerTags } from './answer-list.ts';
+import { answerManifest } from './answer-manifest.ts';
+import { answerUpload, answerUploads } from './answer-upload.ts';
+import { Blobs } from './blobs.ts';
+import { errorCode } from './durable-file.ts';
+import { LayoutIndexes } from './layout-index.ts';
+import { Manifests } from './manifests.ts';
+import { RepositoryFiles } from './repository-files.ts';
+import { Uploads } from './uploads.ts';
+
+const VERSION: HeaderList = [['Docker-Distribution-Api-Version', 'registry/2.0']];
+
+/**
+ * A registry in a directory: one OCI image layout per repository (see RepositoryFiles), which any tool that
+ * knows layouts can read. Everybody may do everything. One process per directory.
+ */
+export class EmbeddedRegistry implements Registry {
+  readonly #root: string;
+  readonly blobs: Blobs;
+  readonly manifests: Manifests;
+  readonly uploads: Uploads;
+
+  constructor(dir: string, now: () => number) {
+    const indexes = new LayoutIndexes();
+    this.#root = resolve(dir);
+    this.blobs = new Blobs(this.#root, indexes);
+    this.manifests = new Manifests(this.blobs, indexes);
+    this.uploads = new Uploads(this.blobs, now);
+  }
+
+  files(name: RepositoryName): RepositoryFiles {
+    return new RepositoryFiles(this.#root, name);
+  }
+
+  /** Throws where the directory cannot be made or written to. */
+  async ready(): Promise<void> {
+    await mkdir(this.#root, { recursive: true });
+    await access(this.#root, constants.R_OK | constants.W_OK | constants.X_OK);
+  }
+
+  async answer(request: RegistryRequest): Promise<RegistryAnswer> {
+    request.signal.throwIfAborted();
+    try {
+      const answer = await this.#dispatch(request);
+      return { ...answer, headers: [...VERSION, ...answer.headers] };
+    } catch (error) {
+      const code = errorCode(error);
+      if (code === 'ENOSPC' || code === 'EDQUOT')
+        throw new RegistryError({ kind: 'storage-full' }, { cause: error });
+      throw error;
+    }
+  }
+
+  #dispatch(request: RegistryRequest): Promise<RegistryAnswer> {
+    const { endpoint } = request;
+    switch (endpoint.kind) {
+      case 'base':
+        return Promise.resolve(base(request));
+      case 'blob':
+        return answerBlob(this, this.files(endpoint.name), of(request, endpoint));
+      case 'manifest':
+        return answerManifest(this.manifests, this.files(endpoint.name), of(request, endpoint));
+      case 'uploads':
+        return answerUploads(this, this.files(endpoint.name), of(request, endpoint));
+      case 'upload':
+        return answerUpload(this, this.files(endpoint.name), of(request, endpoint));
+      case 'tags':
+        return answerTags(this.manifests, this.files(endpoint.name), of(request, endpoint));
+      case 'referrers':
+        return answerReferrers(this.manifests, this.files(endpoint.name), of(request, endpoint));
+      default:
+        return endpoint satisfies never;
+    }
+  }
+}
+
+/** The same request, its endpoint narrowed. */
+function of<E extends Endpoint>(request: RegistryRequest, endpoint: E): RegistryRequest<E> {
+  return { ...request, endpoint };
+}
+
+function base(request: RegistryRequest): RegistryAnswer {
+  const body = Buffer.from('{}');
+  return {
+    status: 200,
+    headers: [
+      ['Content-Type', 'application/json'],
+      ['Content-Length', String(body.byteLength)],
+    ],
+    ...(request.method === 'HEAD' ? {} : { body }),
+  };
+}

@@ -1,0 +1,234 @@
+import { randomUUID } from 'node:crypto';
+import { mkdir, open, opendir, stat } from 'node:fs/promises';
+import { type Digest, type DigestAlgorithm, Digester, digestAlgorithm } from '../../../schemas/oci/digest.ts';
+import { RegistryError } from '../registry-error.ts';
+import { type Blobs, removeFile } from './blobs.ts';
+import { isMissing } from './durable-file.ts';
+import type { RepositoryFiles } from './repository-files.ts';
+
+/** Running digests kept in memory; an upload beyond that, or from before a restart, is read again at its end. */
+const MAX_RUNNING_DIGESTS = 1024;
+/** An upload that nothing was added to for this long is removed. */
+export const STALE_UPLOAD_MS = 24 * 3_600_000;
+const SESSION = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+
+/** What a chunk said of itself. */
+export interface ChunkClaim {
+  /** Where it begins, if it said so; then it must be where the upload stands. */
+  readonly start?: number;
+  /** How long it is, if it said so; a body of another length is refused, and not kept. */
+  readonly sizeBytes?: number;
+}
+
+/**
+ * Uploads on their way. What has arrived lies in a file, so that an upload goes on after a restart; its length
+ * is the offset. One request at a time writes to an upload.
+ */
+export class Uploads {
+  readonly #blobs: Blobs;
+  readonly #busy = new Set<string>();
+  readonly #digesters = new Map<string, Digester>();
+  readonly #now: () => number;
+
+  constructor(blobs: Blobs, now: () => number) {
+    this.#blobs = blobs;
+    this.#now = now;
+  }
+
+  /** @returns the session of a new upload. `algorithm` is what its digest will be of, if that is known. */
+  async start(files: RepositoryFiles, algorithm: DigestAlgorithm = 'sha256'): Promise<string> {
+    await mkdir(files.uploadsDir, { recursive: true });
+    await this.#removeStale(files);
+    const session = randomUUID();
+    await (await open(files.uploadFile(session), 'wx', 0o644)).close();
+    this.#remember(session, new Digester(algorithm));
+    return session;
+  }
+
+  /** How many bytes have arrived. @throws {RegistryError} 'upload-unknown' */
+  async offset(files: RepositoryFiles, session: string): Promise<number> {
+    if (!SESSION.test(session))
+      throw new RegistryError({ kind: 'upload-unknown', session: session.slice(0, 80) });
+    try {
+      return (await stat(files.uploadFile(session))).size;
+    } catch (error) {
+      if (isMissing(error)) throw new RegistryError({ kind: 'upload-unknown', session });
+      throw error;
+    }
+  }
+
+  /**
+   * Adds a chunk. Where the body breaks off, what has come is kept, so that the client can go on from there.
+   *
+   * @returns the new offset.
+   * @throws {RegistryError} 'upload-unknown', 'upload-busy', 'upload-out-of-order', 'size-invalid'
+   */
+  append(
+    files: RepositoryFiles,
+    session: string,
+    body: AsyncIterable<Uint8Array>,
+    claim: ChunkClaim,
+    signal: AbortSignal,
+  ): Promise<number> {
+    return this.#exclusively(session, () => this.#append(files, session, body, claim, signal));
+  }
+
+  /**
+   * Adds a last chunk, verifies the whole against `digest` and makes it a blob. An upload that turns out to be
+   * of another digest is removed: no chunk could make it good.
+   *
+   * @throws {RegistryError} as `append`, and 'digest-invalid'
+   */
+  finish(
+    files: RepositoryFiles,
+    session: string,
+    digest: Digest,
+    body: AsyncIterable<Uint8Array>,
+    claim: ChunkClaim,
+    signal: AbortSignal,
+  ): Promise<void> {
+    return this.#exclusively(session, async () => {
+      const offset = await this.#append(files, session, body, claim, signal);
+      const file = files.uploadFile(session);
+      const running = this.#digesters.get(session);
+      const good = running?.algorithm === digestAlgorithm(digest) && running.sizeBytes === offset;
+      const digester = good ? running : await digestFile(file, digestAlgorithm(digest), signal);
+      this.#digesters.delete(session); // it can be asked but once
+      const actual = digester.digest();
+      if (actual !== digest) {
+        await removeFile(file);
+        throw new RegistryError({
+          kind: 'digest-invalid',
+          reason: `what was uploaded is ${actual}, not ${digest}`,
+        });
+      }
+      const handle = await open(file, 'r+');
+      try {
+        await handle.sync();
+      } finally {
+        await handle.close();
+      }
+      await this.#blobs.adopt(files, digest, file);
+    });
+  }
+
+  /** @throws {RegistryError} 'upload-unknown', 'upload-busy' */
+  cancel(files: RepositoryFiles, session: string): Promise<void> {
+    return this.#exclusively(session, async () => {
+      await this.offset(files, session);
+      this.#digesters.delete(session);
+      await removeFile(files.uploadFile(session));
+    });
+  }
+
+  async #append(
+    files: RepositoryFiles,
+    session: string,
+    body: AsyncIterable<Uint8Array>,
+    claim: ChunkClaim,
+    signal: AbortSignal,
+  ): Promise<number> {
+    const start = await this.offset(files, session);
+    if (claim.start !== undefined && claim.start !== start) {
+      throw new RegistryError({
+        kind: 'upload-out-of-order',
+        location: `/v2/${files.name}/blobs/uploads/${session}`,
+        offset: start,
+      });
+    }
+    let digester = this.#digesters.get(session);
+    if (digester?.sizeBytes !== start) digester = undefined; // from before a restart: read again in the end
+    this.#digesters.delete(session);
+    const handle = await open(files.uploadFile(session), 'r+');
+    let offset = start;
+    try {
+      for await (const chunk of body) {
+        signal.throwIfAborted();
+        if (claim.sizeBytes !== undefined && offset - start + chunk.byteLength > claim.sizeBytes) {
+          throw new RegistryError({
+            kind: 'size-invalid',
+            reason: `the chunk is longer than the ${claim.sizeBytes} bytes it announced`,
+          });
+        }
+        await writeFully(handle, chunk, offset);
+        digester?.update(chunk);
+        offset += chunk.byteLength;
+      }
+      if (claim.sizeBytes !== undefined && offset - start !== claim.sizeBytes) {
+        throw new RegistryError({
+          kind: 'size-invalid',
+          reason: `the chunk has ${offset - start} bytes and announced ${claim.sizeBytes}`,
+        });
+      }
+    } catch (error) {
+      const refused = error instanceof RegistryError;
+      await handle.truncate(refused ? start : offset);
+      if (refused) digester = undefined;
+      throw error;
+    } finally {
+      await handle.close();
+      if (digester !== undefined) this.#remember(session, digester);
+    }
+    return offset;
+  }
+
+  #remember(session: string, digester: Digester): void {
+    if (this.#digesters.size >= MAX_RUNNING_DIGESTS) {
+      const oldest = this.#digesters.keys().next().value;
+      if (oldest !== undefined) this.#digesters.delete(oldest);
+    }
+    this.#digesters.set(session, digester);
+  }
+
+  async #exclusively<T>(session: string, task: () => Promise<T>): Promise<T> {
+    if (this.#busy.has(session))
+      throw new RegistryError({ kind: 'upload-busy', session: session.slice(0, 80) });
+    this.#busy.add(session);
+    try {
+      return await task();
+    } finally {
+      this.#busy.delete(session);
+    }
+  }
+
+  /** Looks through the repository's uploads whenever one is started, so that abandoned ones do not pile up. */
+  async #removeStale(files: RepositoryFiles): Promise<void> {
+    for await (const entry of await opendir(files.uploadsDir)) {
+      const path = `${files.uploadsDir}/${entry.name}`;
+      if (!entry.isFile() || this.#busy.has(entry.name)) continue;
+      try {
+        if (this.#now() - (await stat(path)).mtimeMs > STALE_UPLOAD_MS) await removeFile(path);
+      } catch (error) {
+        if (!isMissing(error)) throw error; // finished meanwhile
+      }
+    }
+  }
+}
+
+async function writeFully(
+  handle: { write(b: Uint8Array, o: number, l: number, p: number): Promise<{ bytesWritten: number }> },
+  chunk: Uint8Array,
+  position: number,
+): Promise<void> {
+  for (let done = 0; done < chunk.byteLength; ) {
+    const { bytesWritten } = await handle.write(chunk, done, chunk.byteLength - done, position + done);
+    done += bytesWritten;
+  }
+}
+
+async function digestFile(file: string, algorithm: DigestAlgorithm, signal: AbortSignal): Promise<Digester> {
+  const digester = new Digester(algorithm);
+  const handle = await open(file, 'r');
+  try {
+    const buffer = Buffer.allocUnsafe(1 << 20);
+    for (let position = 0; ; ) {
+      signal.throwIfAborted();
+      const { bytesRead } = await handle.read(buffer, 0, buffer.byteLength, position);
+      if (bytesRead === 0) return digester;
+      digester.update(buffer.subarray(0, bytesRead));
+      position += bytesRead;
+    }
+  } finally {
+    await handle.close();
+  }
+}

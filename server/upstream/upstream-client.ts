@@ -1,0 +1,137 @@
+import { readFileSync } from 'node:fs';
+import type { Readable } from 'node:stream';
+import { rootCertificates } from 'node:tls';
+import { Agent, type Dispatcher } from 'undici';
+import type { UpstreamConfig } from '../config.ts';
+import type { HeaderList, RegistryMethod } from '../registry/registry.ts';
+import { RegistryError } from '../registry/registry-error.ts';
+import { headerPairs, headerValue, withoutCredentials } from './headers.ts';
+
+/** A registry redirects a blob once to its store; more than this is a loop. */
+const MAX_REDIRECTS = 5;
+const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
+/** A redirect's body is read to keep its connection, if it is this short. */
+const MAX_DISCARDED_BYTES = 64 << 10;
+
+export interface UpstreamRequest {
+  readonly method: RegistryMethod;
+  /** Absolute. Credentials among the headers go to this host alone. */
+  readonly url: URL;
+  readonly headers: HeaderList;
+  readonly body?: Readable;
+  readonly signal: AbortSignal;
+}
+
+export interface UpstreamResponse {
+  readonly status: number;
+  readonly headers: HeaderList;
+  /** Read it to its end or destroy it. */
+  readonly body: Dispatcher.ResponseData['body'];
+}
+
+/**
+ * Talks HTTP to an upstream registry and to where it redirects. Bodies stream and are never decoded. Aborting
+ * the signal ends the request at any stage.
+ */
+export class UpstreamClient {
+  readonly #agent: Agent;
+
+  /** @throws where the file of certificates cannot be read. */
+  constructor(config: UpstreamConfig) {
+    const ca =
+      config.caFile === undefined ? undefined : [...rootCertificates, readFileSync(config.caFile, 'utf8')];
+    this.#agent = new Agent({
+      connections: config.connections,
+      pipelining: 1,
+      headersTimeout: config.headerTimeoutMs,
+      bodyTimeout: config.idleTimeoutMs,
+      connect: { timeout: config.connectTimeoutMs, ...(ca === undefined ? {} : { ca }) },
+    });
+  }
+
+  /**
+   * Sends a request; the redirects of a GET or HEAD are followed, without credentials where they leave the host.
+   *
+   * @throws {RegistryError} 'upstream-unreachable', 'upstream-timeout', 'upstream-protocol'; the signal's reason.
+   */
+  async send(request: UpstreamRequest): Promise<UpstreamResponse> {
+    const followed = request.method === 'GET' || request.method === 'HEAD';
+    let { url, headers } = request;
+    for (let hops = 0; ; hops += 1) {
+      const response = await this.#once({ ...request, url, headers }, followed);
+      const location = headerValue(response.headers, 'location');
+      if (!followed || !REDIRECTS.has(response.status) || location === undefined) return response;
+      await discard(response);
+      if (hops >= MAX_REDIRECTS) throw protocol('too many redirects');
+      const next = URL.parse(location, url);
+      if (next === null || (next.protocol !== 'http:' && next.protocol !== 'https:')) {
+        throw protocol('a redirect to nowhere');
+      }
+      if (next.origin !== url.origin) headers = withoutCredentials(headers);
+      url = next;
+    }
+  }
+
+  /** Ends every connection at once. */
+  async close(): Promise<void> {
+    await this.#agent.destroy();
+  }
+
+  async #once(request: UpstreamRequest, repeatable: boolean): Promise<UpstreamResponse> {
+    const { method, url, headers, body, signal } = request;
+    signal.throwIfAborted();
+    try {
+      const response = await this.#agent.request({
+        origin: url.origin,
+        path: `${url.pathname}${url.search}`,
+        method,
+        headers: headers.flat(),
+        body: body ?? null,
+        signal,
+        responseHeaders: 'raw',
+      });
+      // With 'raw' undici hands out a flat list, which its type does not tell.
+      const raw = response.headers as unknown as string[];
+      // Whoever reads the body is told; without a listener an abort before that would end the process.
+      response.body.on('error', () => undefined);
+      return { status: response.statusCode, headers: headerPairs(raw), body: response.body };
+    } catch (error) {
+      signal.throwIfAborted();
+      // A kept connection that the upstream closed just as we took it up.
+      if (repeatable && isClosedSocket(error)) return this.#once(request, false);
+      throw upstreamError(error);
+    }
+  }
+}
+
+/** Lets go of a response that nobody wants. */
+export async function discard(response: UpstreamResponse): Promise<void> {
+  await response.body.dump({ limit: MAX_DISCARDED_BYTES }).catch(() => undefined);
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : '';
+}
+
+function isClosedSocket(error: unknown): boolean {
+  return ['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE'].includes(codeOf(error));
+}
+
+/** What a failure of undici's means. */
+export function upstreamError(error: unknown): RegistryError {
+  const code = codeOf(error);
+  if (/^(?:UND_ERR_(?:CONNECT|HEADERS|BODY)_TIMEOUT|ETIMEDOUT)$/.test(code)) {
+    return new RegistryError({ kind: 'upstream-timeout' }, { cause: error });
+  }
+  if (/^(?:HPE_|UND_ERR_HEADERS_OVERFLOW|UND_ERR_RES)/.test(code)) {
+    return new RegistryError(
+      { kind: 'upstream-protocol', reason: 'not HTTP as it should be' },
+      { cause: error },
+    );
+  }
+  return new RegistryError({ kind: 'upstream-unreachable' }, { cause: error });
+}
+
+function protocol(reason: string): RegistryError {
+  return new RegistryError({ kind: 'upstream-protocol', reason });
+}

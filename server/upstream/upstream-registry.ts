@@ -1,0 +1,134 @@
+import { randomBytes } from 'node:crypto';
+import type { UpstreamConfig } from '../config.ts';
+import { endpointPath } from '../distribution/endpoint.ts';
+import { errorAnswer } from '../errors.ts';
+import type {
+  Endpoint,
+  HeaderList,
+  Registry,
+  RegistryAnswer,
+  RegistryRequest,
+} from '../registry/registry.ts';
+import { RegistryError } from '../registry/registry-error.ts';
+import { requestHeaders, responseHeaders } from './headers.ts';
+import { shieldedBody } from './shielded-body.ts';
+import { isWrapped, UploadLocations } from './upload-location.ts';
+import { discard, type UpstreamClient, type UpstreamResponse } from './upstream-client.ts';
+
+/** An error's body is passed on up to this size. */
+export const MAX_ERROR_BODY_BYTES = 64 << 10;
+
+/**
+ * Passes every request on to an upstream registry and its answer back, both streaming. Only what names the
+ * upstream's own address is changed: `Location` and `Link` lead back through us.
+ */
+export class UpstreamRegistry implements Registry {
+  readonly #client: UpstreamClient;
+  readonly #base: URL;
+  readonly #locations: UploadLocations;
+
+  /** `key` is what wrapped upload locations are authenticated with; replicas that share one share uploads. */
+  constructor(config: UpstreamConfig, client: UpstreamClient, key: Uint8Array = randomBytes(32)) {
+    this.#client = client;
+    this.#base = new URL(config.url);
+    this.#locations = new UploadLocations(this.#base.origin, key);
+  }
+
+  async answer(request: RegistryRequest): Promise<RegistryAnswer> {
+    const hasBody =
+      request.headers['transfer-encoding'] !== undefined ||
+      Number(request.headers['content-length'] ?? 0) > 0;
+    const url = this.#urlOf(request);
+    const sent = requestHeaders(request.rawHeaders, hasBody);
+    // A wrapped location may be on another host: the caller's credentials are not for that one.
+    const headers =
+      url.origin === this.#base.origin
+        ? sent
+        : sent.filter(([name]) => !/^(?:authorization|cookie)$/i.test(name));
+    const response = await this.#client.send({
+      method: request.method,
+      url,
+      headers,
+      signal: request.signal,
+      ...(hasBody ? { body: shieldedBody(request.body) } : {}),
+    });
+    const back = this.#rewritten(request.endpoint, url, responseHeaders(response.headers));
+    if (request.method === 'HEAD' || response.status === 204 || response.status === 304) {
+      await discard(response);
+      return { status: response.status, headers: back };
+    }
+    if (response.status >= 400) return cappedError(response, back);
+    return { status: response.status, headers: back, body: response.body };
+  }
+
+  #urlOf(request: RegistryRequest): URL {
+    const { endpoint, rawQuery } = request;
+    const query = rawQuery
+      .split('&')
+      .filter((part) => part !== '' && !/^ns(?:=|$)/.test(part))
+      .join('&');
+    if (endpoint.kind === 'upload' && isWrapped(endpoint.session)) {
+      const url = this.#locations.toUpstream(endpoint.name, endpoint.session, query);
+      if (url === undefined) {
+        throw new RegistryError({ kind: 'upload-unknown', session: endpoint.session.slice(0, 80) });
+      }
+      return url;
+    }
+    return new URL(`${endpointPath(endpoint)}${query === '' ? '' : `?${query}`}`, this.#base);
+  }
+
+  #rewritten(endpoint: Endpoint, url: URL, headers: HeaderList): HeaderList {
+    return headers.map(([name, value]) => {
+      const lower = name.toLowerCase();
+      if (lower === 'location') return [name, this.#location(endpoint, url, value)] as const;
+      if (lower === 'link') return [name, this.#link(url, value)] as const;
+      return [name, value] as const;
+    });
+  }
+
+  #location(endpoint: Endpoint, url: URL, value: string): string {
+    if (endpoint.kind === 'upload' || endpoint.kind === 'uploads') {
+      const target = URL.parse(value, url);
+      // A finished upload's Location is that of the blob.
+      if (target?.origin === this.#base.origin && /\/blobs\/[a-z0-9+._-]+:[0-9a-f]+$/.test(target.pathname)) {
+        return `${target.pathname}${target.search}`;
+      }
+      return this.#locations.toClient(endpoint.name, value, url) ?? value;
+    }
+    return this.#pathOf(url, value);
+  }
+
+  #link(url: URL, value: string): string {
+    return value.replace(/<([^>]*)>/g, (_, target: string) => `<${this.#pathOf(url, target)}>`);
+  }
+
+  /** A URL on the upstream as a path on us; any other as it is. */
+  #pathOf(url: URL, text: string): string {
+    const target = URL.parse(text, url);
+    return target?.origin === this.#base.origin ? `${target.pathname}${target.search}` : text;
+  }
+}
+
+/** Error bodies are kept, up to a limit; a longer one is replaced, since half of a document is none. */
+async function cappedError(response: UpstreamResponse, headers: HeaderList): Promise<RegistryAnswer> {
+  const chunks: Uint8Array[] = [];
+  let sizeBytes = 0;
+  for await (const chunk of response.body) {
+    sizeBytes += chunk.byteLength;
+    if (sizeBytes > MAX_ERROR_BODY_BYTES) {
+      const message = `the upstream's error of more than ${MAX_ERROR_BODY_BYTES} bytes was left out`;
+      const kept = headers.filter(([name]) => !/^content-(?:type|length|encoding)$/i.test(name));
+      return errorAnswer({ status: response.status, code: 'UNKNOWN', message, headers: kept });
+    }
+    chunks.push(chunk);
+  }
+  const body = Buffer.concat(chunks);
+  return {
+    status: response.status,
+    headers: [
+      ...headers.filter(([name]) => name.toLowerCase() !== 'content-length'),
+      ['Content-Length', String(body.byteLength)],
+    ],
+    body,
+  };
+}

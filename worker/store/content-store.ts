@@ -55,6 +55,11 @@ export class ContentStore {
     return store;
   }
 
+  /** `<2 hex>/<62 hex>` below it are the contents; file system drivers open them by themselves. */
+  get directory(): string {
+    return this.#root;
+  }
+
   /** Where the content of `digest` is, or will be once it has arrived. */
   pathOf(digest: Digest): string {
     const hex = digestHex(digest);

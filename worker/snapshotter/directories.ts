@@ -1,5 +1,6 @@
+import { randomUUID } from 'node:crypto';
 import { renameSync } from 'node:fs';
-import { chmod, lchown, mkdir, mkdtemp, readdir } from 'node:fs/promises';
+import { chmod, lchown, mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { SnapshotId, SnapshotKind } from './snapshot.ts';
 import type { Trash } from './trash.ts';
@@ -49,10 +50,11 @@ export class SnapshotDirectories {
     owner: Owner | undefined,
     use: (place: (id: SnapshotId) => void) => T,
   ): Promise<T> {
-    let path = await mkdtemp(join(this.#root, DRAFT_PREFIX));
-    const draft = path;
-    this.#drafts.add(draft);
+    const draft = join(this.#root, DRAFT_PREFIX + randomUUID());
+    let path = draft;
+    this.#drafts.add(draft); // before it exists, so that it is never seen as a stray
     try {
+      await mkdir(draft, { mode: 0o700 });
       await makeIn(path, kind, owner);
       return use((id) => {
         const placed = join(this.#root, String(id));

@@ -4,7 +4,7 @@ import { SnapshotterError } from './snapshotter-error.ts';
 /** Largest label, name and value together, in UTF-8 bytes (containerd, labels/validate.go). */
 export const LABEL_MAX_BYTES = 4096;
 /** Most labels on one snapshot. */
-export const LABELS_MAX = 1024;
+export const LABELS_MAX = 256;
 
 const LABEL_PATH_PREFIX = 'labels.';
 

@@ -61,7 +61,8 @@ export class Metadata {
       this.#migrate();
     } catch (error) {
       this.#db.close();
-      throw error;
+      if (!isBusy(error)) throw error;
+      throw new Error(`snapshot metadata ${path} is in use by another process`, { cause: error });
     }
   }
 
@@ -275,4 +276,9 @@ export function assertKind(info: SnapshotInfo, ...kinds: readonly SnapshotKind[]
       `snapshot ${info.key} is ${info.kind}, not ${kinds.join(' or ')}`,
     );
   }
+}
+
+/** SQLITE_BUSY: another connection holds the file. */
+function isBusy(error: unknown): boolean {
+  return error instanceof Error && 'errcode' in error && error.errcode === 5;
 }

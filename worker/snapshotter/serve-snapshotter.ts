@@ -4,6 +4,9 @@ import { addSnapshotsService } from './service.ts';
 import type { Snapshotter } from './snapshotter.ts';
 import { type ListeningServer, listenOnSocket } from './socket-server.ts';
 
+/** Calls that one connection may have under way; containerd opens one connection. */
+const CALLS_PER_CONNECTION_MAX = 1000;
+
 export type ServeOptions = {
   readonly socketPath: string;
   readonly snapshotter: Snapshotter;
@@ -17,7 +20,7 @@ export type ServeOptions = {
  * @throws {Error} when the socket cannot be made (socket-server.ts).
  */
 export async function serveSnapshotter(options: ServeOptions): Promise<ListeningServer> {
-  const server = new Server();
+  const server = new Server({ 'grpc.max_concurrent_streams': CALLS_PER_CONNECTION_MAX });
   addSnapshotsService(server, options.snapshotter, options.log);
   return listenOnSocket(server, options.socketPath);
 }

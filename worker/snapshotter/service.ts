@@ -23,8 +23,9 @@ import type { Snapshotter } from './snapshotter.ts';
 import { SnapshotterError } from './snapshotter-error.ts';
 import { infoMessage, mountMessage, usageMessage } from './wire.ts';
 
-/** Snapshots in one message of List; with labels of the largest size it stays below gRPC's 4 MiB in practice. */
+/** Where a message of List ends: so many snapshots, or so many characters. A client takes 4 MiB at least. */
 const LIST_CHUNK_INFOS = 100;
+const LIST_CHUNK_LENGTH = 512 * 1024;
 
 /**
  * Adds `containerd.services.snapshots.v1.Snapshots` to a gRPC server. The field `snapshotter` of the requests
@@ -75,11 +76,20 @@ function creation({ key, parent, labels }: CreateRequest) {
 
 function* chunks(infos: Iterable<SnapshotInfo>): Generator<ListResponse> {
   let chunk: InfoMessage[] = [];
+  let chunkLength = 0;
   for (const info of infos) {
     chunk.push(infoMessage(info));
-    if (chunk.length < LIST_CHUNK_INFOS) continue;
+    chunkLength += lengthOf(info);
+    if (chunk.length < LIST_CHUNK_INFOS && chunkLength < LIST_CHUNK_LENGTH) continue;
     yield { info: chunk };
     chunk = [];
+    chunkLength = 0;
   }
   if (chunk.length > 0) yield { info: chunk };
+}
+
+function lengthOf(info: SnapshotInfo): number {
+  let length = info.key.length + (info.parent?.length ?? 0);
+  for (const [name, value] of Object.entries(info.labels)) length += name.length + value.length;
+  return length;
 }

@@ -8,7 +8,7 @@ import { parseFilters } from './filter.ts';
 import { KeyLock } from './key-lock.ts';
 import { updateLabels } from './labels.ts';
 import type { Log } from './log.ts';
-import { assertKind, type Metadata } from './metadata.ts';
+import { type Ancestry, assertKind, type Metadata } from './metadata.ts';
 import { mountsOf } from './overlay-mounts.ts';
 import type { RemoteImages } from './remote-images.ts';
 import {
@@ -24,6 +24,8 @@ import type { Trash } from './trash.ts';
 
 /** Trees mounted at the same time by `ensureMounts`. */
 const MOUNTS_IN_FLIGHT = 4;
+
+const NO_ANCESTRY: Ancestry = { localIds: [], remote: undefined };
 
 export type SnapshotterParts = {
   readonly metadata: Metadata;
@@ -91,7 +93,8 @@ export class Snapshotter {
   mounts(key: SnapshotKey, signal: AbortSignal): Promise<readonly Mount[]> {
     return this.#locks.run([key], async () => {
       const info = this.#parts.metadata.get(key);
-      return this.#mountsOf(info, await this.#lowers(info.parent, key, signal));
+      assertKind(info, 'active', 'view');
+      return this.#mountsOf(info, await this.#lowers(this.#ancestry(info.parent), key, signal));
     });
   }
 
@@ -110,7 +113,7 @@ export class Snapshotter {
       assertKind(active, 'active');
       const usage = await diskUsage(directories.upper(active.id), signal);
       metadata.commit({ key, name, labels, parent, usage, nowNs: clock() });
-      await this.#unmountRemote(active.parent, key);
+      await this.#unmount(this.#ancestry(active.parent).remote, key);
     });
   }
 
@@ -122,12 +125,13 @@ export class Snapshotter {
   remove(key: SnapshotKey): Promise<void> {
     return this.#locks.run([key], async () => {
       const removed = this.#parts.metadata.remove(key);
+      const { remote } = this.#ancestry(removed.parent);
       if (removed.source.kind === 'remote') {
         this.#release(removed.source.chainId);
         return;
       }
       this.#parts.directories.discard(removed.id);
-      if (removed.kind !== 'committed') await this.#unmountRemote(removed.parent, key);
+      if (removed.kind !== 'committed') await this.#unmount(remote, key);
     });
   }
 
@@ -181,7 +185,7 @@ export class Snapshotter {
    * A tree that cannot be mounted is logged and tried again when its mounts are asked for.
    */
   async ensureMounts(signal: AbortSignal): Promise<EnsuredMounts> {
-    const { metadata, log } = this.#parts;
+    const { metadata, remoteImages, log } = this.#parts;
     const waiting = metadata.list().filter((info) => info.kind !== 'committed');
     const failed: SnapshotKey[] = [];
     let mounted = 0;
@@ -192,7 +196,10 @@ export class Snapshotter {
           .run([key], async () => {
             const info = metadata.find(key);
             if (info === undefined || info.kind === 'committed') return;
-            if (await this.#mountRemote(info.parent, key, signal)) mounted += 1;
+            const { remote } = this.#ancestry(info.parent);
+            if (remote === undefined) return;
+            await remoteImages.mount(remote, key, signal);
+            mounted += 1;
           })
           .catch((error: unknown) => {
             log.error({ err: error, key }, 'cannot mount the image of a snapshot');
@@ -253,15 +260,16 @@ export class Snapshotter {
     if (metadata.find(key) !== undefined) {
       throw new SnapshotterError('already-exists', `snapshot ${key} already exists`);
     }
+    const ancestry = this.#ancestry(parent);
     try {
-      const lowers = await this.#lowers(parent, key, signal);
+      const lowers = await this.#lowers(ancestry, key, signal);
       const owner = await ownerOf(lowers[0]);
       const info = await directories.create(kind, owner, (place) =>
         metadata.insert({ kind, key, parent, labels, nowNs: clock() }, place),
       );
       return this.#mountsOf(info, lowers);
     } catch (error) {
-      await this.#unmountRemote(parent, key);
+      await this.#unmount(ancestry.remote, key);
       throw error;
     }
   }
@@ -275,47 +283,27 @@ export class Snapshotter {
     return mountsOf({ kind, upper: directories.upper(id), work: directories.work(id), lowers, hasIndex });
   }
 
-  /** The trees of `parent` and below, nearest first, mounted for `key` where they are remote. */
-  async #lowers(
-    parent: SnapshotKey | undefined,
-    key: SnapshotKey,
-    signal: AbortSignal,
-  ): Promise<readonly string[]> {
-    if (parent === undefined) return [];
-    const { metadata, directories, remoteImages } = this.#parts;
-    const { localIds, remote } = metadata.ancestry(parent);
-    const locals = localIds.map((id) => directories.upper(id));
-    if (remote === undefined) return locals;
-    return [...locals, ...(await remoteImages.mount(remote, key, signal))];
+  /** The trees of `parent` and below. @throws {SnapshotterError} not-found */
+  #ancestry(parent: SnapshotKey | undefined): Ancestry {
+    return parent === undefined ? NO_ANCESTRY : this.#parts.metadata.ancestry(parent);
   }
 
-  /** True when there is a remote tree below `parent`; it is then mounted for `key`. */
-  async #mountRemote(
-    parent: SnapshotKey | undefined,
-    key: SnapshotKey,
-    signal: AbortSignal,
-  ): Promise<boolean> {
-    const remote = this.#remoteBelow(parent);
-    if (remote === undefined) return false;
-    await this.#parts.remoteImages.mount(remote, key, signal);
-    return true;
+  /** The directories of those trees, nearest first; a remote one is mounted for `key`. */
+  async #lowers(ancestry: Ancestry, key: SnapshotKey, signal: AbortSignal): Promise<readonly string[]> {
+    const { directories, remoteImages } = this.#parts;
+    const locals = ancestry.localIds.map((id) => directories.upper(id));
+    if (ancestry.remote === undefined) return locals;
+    return [...locals, ...(await remoteImages.mount(ancestry.remote, key, signal))];
   }
 
-  /** The record is gone or was never made, so a failure here is logged only. */
-  async #unmountRemote(parent: SnapshotKey | undefined, key: SnapshotKey): Promise<void> {
-    const { remoteImages, log } = this.#parts;
+  /** The snapshot is gone or was never made, so a failure here is logged only. */
+  async #unmount(remote: ChainId | undefined, key: SnapshotKey): Promise<void> {
+    if (remote === undefined) return;
     try {
-      const remote = this.#remoteBelow(parent);
-      if (remote !== undefined) await remoteImages.unmount(remote, key);
+      await this.#parts.remoteImages.unmount(remote, key);
     } catch (error) {
-      log.warn({ err: error, key }, 'cannot release the image of a snapshot');
+      this.#parts.log.warn({ err: error, key }, 'cannot release the image of a snapshot');
     }
-  }
-
-  #remoteBelow(parent: SnapshotKey | undefined): ChainId | undefined {
-    const { metadata } = this.#parts;
-    if (parent === undefined || metadata.find(parent) === undefined) return undefined;
-    return metadata.ancestry(parent).remote;
   }
 
   #release(chainId: ChainId): void {

@@ -1,0 +1,39 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { answers, Server } from '../../scripts/lib/child.ts';
+import { freePort } from './server-process.ts';
+
+/** A real docker-registry on loopback, its files in `directory` (which exists). */
+export class DockerRegistry implements AsyncDisposable {
+  /** `127.0.0.1:<port>`, as references name it. */
+  readonly host: string;
+  readonly #server: Server;
+
+  private constructor(host: string, server: Server) {
+    this.host = host;
+    this.#server = server;
+  }
+
+  static async start(directory: string): Promise<DockerRegistry> {
+    const host = `127.0.0.1:${await freePort()}`;
+    const config = join(directory, 'registry.yml');
+    await writeFile(
+      config,
+      `version: 0.1
+storage:
+  filesystem: { rootdirectory: ${join(directory, 'blobs')} }
+  delete: { enabled: true }
+http: { addr: "${host}" }
+`,
+    );
+    const server = await Server.start(
+      { command: 'docker-registry', args: ['serve', config], logFile: join(directory, 'registry.log') },
+      answers(`http://${host}/v2/`),
+    );
+    return new DockerRegistry(host, server);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#server.stop();
+  }
+}

@@ -88,6 +88,8 @@ export interface LayerKey {
 
 /** `toc`: encodeLayerToc(), compressed. */
 export interface LayerRecord extends LayerKey {
+  /** Of an eStargz layer: the digest of its own table of contents, found to agree with its tar. */
+  readonly estargzTocDigest?: Digest;
   readonly toc: PackedToc;
 }
 

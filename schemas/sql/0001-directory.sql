@@ -14,6 +14,7 @@ CREATE TABLE layer (
   digest text PRIMARY KEY,
   diff_id text NOT NULL,
   size_bytes bigint NOT NULL CHECK (size_bytes >= 0),
+  estargz_toc_digest text, -- of an eStargz layer: the digest of its own table, found to agree with its tar
   toc bytea NOT NULL,
   toc_size_bytes bigint NOT NULL CHECK (toc_size_bytes >= 0) -- uncompressed
 );

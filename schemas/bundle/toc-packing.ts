@@ -1,0 +1,67 @@
+import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
+import { type Digest, digestOf } from '../oci/digest.ts';
+import { BundleError } from './error.ts';
+import type { BundleToc } from './header.ts';
+
+/** Beyond this a decoder refuses by default (zstd.h, ZSTD_WINDOWLOG_LIMIT_DEFAULT). */
+const MAX_WINDOW_LOG = 27;
+const MAX_HASH_LOG = 26;
+const LEVEL = 3;
+
+/** Packs an image's table by itself: the form in which a registry stores it. */
+export function packToc(table: Uint8Array, tocDigest: Digest = digestOf(table)): BundleToc {
+  const bytes = zstdCompressSync(table, { params: { [constants.ZSTD_c_compressionLevel]: LEVEL } });
+  return { tocDigest, sizeBytes: table.length, dictionary: undefined, bytes };
+}
+
+/** Packs an image's table against that of an image which the worker has: little more than what differs. */
+export function packTocAgainst(
+  table: Uint8Array,
+  tocDigest: Digest,
+  old: Uint8Array,
+  oldDigest: Digest,
+): BundleToc {
+  const windowLog = Math.min(
+    MAX_WINDOW_LOG,
+    Math.max(15, Math.ceil(Math.log2(table.length + old.length + 1))),
+  );
+  const bytes = zstdCompressSync(table, {
+    dictionary: old,
+    params: {
+      [constants.ZSTD_c_compressionLevel]: LEVEL,
+      [constants.ZSTD_c_windowLog]: windowLog,
+      [constants.ZSTD_c_hashLog]: Math.min(windowLog, MAX_HASH_LOG),
+      [constants.ZSTD_c_chainLog]: windowLog,
+    },
+  });
+  return { tocDigest, sizeBytes: table.length, dictionary: oldDigest, bytes };
+}
+
+/**
+ * The bytes of an image's table, with the digest that it is announced with.
+ *
+ * @param dictionary the bytes of the table with this digest, if they are at hand
+ * @throws {BundleError}
+ */
+export function unpackToc(
+  toc: BundleToc,
+  dictionary: (tocDigest: Digest) => Uint8Array | undefined,
+): Uint8Array {
+  const old = toc.dictionary === undefined ? undefined : dictionary(toc.dictionary);
+  if (toc.dictionary !== undefined && old === undefined) {
+    throw new BundleError('dictionary-unknown', `the table of contents ${toc.dictionary} is not at hand`);
+  }
+  let table: Uint8Array;
+  try {
+    table = zstdDecompressSync(toc.bytes, {
+      maxOutputLength: Math.max(1, toc.sizeBytes),
+      ...(old === undefined ? {} : { dictionary: old }),
+    });
+  } catch (cause) {
+    throw new BundleError('malformed', 'a table of contents that cannot be decompressed', { cause });
+  }
+  if (table.length !== toc.sizeBytes || digestOf(table) !== toc.tocDigest) {
+    throw new BundleError('digest-mismatch', `not the table of contents ${toc.tocDigest}`);
+  }
+  return table;
+}

@@ -107,6 +107,8 @@ export interface CommandOptions {
   readonly namespace?: string;
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
+  /** Lets the command's standard error through, line by line as it comes. */
+  readonly inheritStderr?: boolean;
   /** Written to the command's standard input. */
   readonly input?: string;
 }
@@ -144,6 +146,7 @@ export function tryRun(
         else reject(error);
       },
     );
+    if (options.inheritStderr === true) child.stderr?.pipe(process.stderr, { end: false });
     child.stdin?.on('error', () => undefined); // the command may end without reading its input
     child.stdin?.end(options.input ?? '');
   });

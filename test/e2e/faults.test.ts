@@ -5,11 +5,12 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { run } from '../../scripts/lib/child.ts';
 import type { StatusBody } from '../../worker/control/protocol.ts';
+import { layoutChainIds } from '../../scripts/lib/layout.ts';
 import { awkwardImage, awkwardLargeFile } from '../support/awkward-image.ts';
 import { makeLayout } from '../support/images.ts';
 import { machineFault } from '../support/machine.ts';
 import { skip } from '../support/skip.ts';
-import { layoutChainIds, Stack, type StackOptions } from '../support/stack.ts';
+import { Stack, type StackOptions } from '../support/stack.ts';
 import { compareTrees, listTree } from '../support/tree-listing.ts';
 
 /** What happens when a process is killed, the network goes, bytes change, the disk is full: nothing is lost, nothing is wrong. */

@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { layoutChainIds } from '../../scripts/lib/layout.ts';
 import { awkwardImage } from '../support/awkward-image.ts';
 import { makeLayout } from '../support/images.ts';
 import { machineFault } from '../support/machine.ts';
 import { realImage } from '../support/real-image.ts';
 import { skip } from '../support/skip.ts';
-import { layoutChainIds, Stack } from '../support/stack.ts';
+import { Stack } from '../support/stack.ts';
 import { compareTrees, listTree, type TreeListing, type TreeRow } from '../support/tree-listing.ts';
 
 /**

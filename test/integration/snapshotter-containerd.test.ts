@@ -10,7 +10,7 @@ import { NO_REMOTE_IMAGES } from '../../worker/snapshotter/remote-images.ts';
 import { serveSnapshotter } from '../../worker/snapshotter/serve-snapshotter.ts';
 import type { Snapshotter } from '../../worker/snapshotter/snapshotter.ts';
 import { awkwardImage } from '../support/awkward-image.ts';
-import { PrivateContainerd } from '../support/containerd.ts';
+import { PrivateContainerd } from '../../scripts/lib/containerd.ts';
 import { DockerRegistry } from '../support/docker-registry.ts';
 import { FailingLog } from '../support/failing-log.ts';
 import { makeLayout } from '../support/images.ts';

@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { answers, Server } from '../../scripts/lib/child.ts';
-import { freePort } from './server-process.ts';
+import { freePort } from '../../scripts/lib/free-port.ts';
 
 /** A real docker-registry on loopback, its files in `directory` (which exists). */
 export class DockerRegistry implements AsyncDisposable {

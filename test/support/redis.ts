@@ -1,7 +1,8 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePort, type ServerProcess, startServer } from './server-process.ts';
+import { freePort } from '../../scripts/lib/free-port.ts';
+import { type ServerProcess, startServer } from './server-process.ts';
 
 export interface RedisServer {
   readonly url: string;

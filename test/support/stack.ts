@@ -1,13 +1,10 @@
 import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { answers, type CommandResult, run, Server, tryRun } from '../../scripts/lib/child.ts';
-import { ANNOTATION } from '../../schemas/oci/annotations.ts';
-import { type ChainId, chainIds } from '../../schemas/oci/chain-id.ts';
-import { type Digest, digestHex } from '../../schemas/oci/digest.ts';
-import { parseImageConfig, parseIndex, parseManifest } from '../../schemas/oci/types.ts';
-import { PrivateContainerd } from './containerd.ts';
+import type { ChainId } from '../../schemas/oci/chain-id.ts';
+import { freePort } from '../../scripts/lib/free-port.ts';
+import { PrivateContainerd } from '../../scripts/lib/containerd.ts';
 import { Link } from './link.ts';
-import { freePort } from './server-process.ts';
 
 const BIN = new URL('../../bin/', import.meta.url).pathname;
 
@@ -201,14 +198,4 @@ export class Stack implements AsyncDisposable {
     }
     await rm(this.directory, { recursive: true, force: true });
   }
-}
-
-/** The chainIDs of an image of an OCI layout, from the lowest layer up. Only single manifests, no index. */
-export async function layoutChainIds(layout: string, tag: string): Promise<ChainId[]> {
-  const blob = (digest: Digest) => readFile(join(layout, 'blobs', 'sha256', digestHex(digest)));
-  const index = parseIndex(await readFile(join(layout, 'index.json')));
-  const entry = index.manifests.find((manifest) => manifest.annotations?.[ANNOTATION.refName] === tag);
-  if (entry === undefined) throw new Error(`${layout} has no image ${tag}`);
-  const manifest = parseManifest(await blob(entry.digest));
-  return chainIds(parseImageConfig(await blob(manifest.config.digest)).rootfs.diff_ids);
 }

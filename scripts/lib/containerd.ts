@@ -1,6 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type CommandResult, run, Server, tryRun } from '../../scripts/lib/child.ts';
+import { type CommandResult, run, Server, tryRun } from './child.ts';
 
 /** Plugins that a test needs none of, or that look at the machine outside its own paths. */
 const DISABLED = [

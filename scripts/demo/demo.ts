@@ -1,0 +1,117 @@
+import { join } from 'node:path';
+import { formatBytes, formatTable } from '../../worker/cli/terminal.ts';
+import { Cloud } from './cloud.ts';
+import { Edge } from './edge.ts';
+import type { DemoImages } from './images.ts';
+import { type Measurement, measure } from './measure.ts';
+import { WanLink } from './wan-link.ts';
+
+export interface DemoOptions {
+  readonly directory: string;
+  readonly images: DemoImages;
+  readonly rttMs: number;
+  readonly rateMbit: number;
+  readonly say: (text: string) => void;
+}
+
+const READY = /Ready to accept connections/;
+const seconds = (ms: number) => `${(ms / 1000).toFixed(1)} s`;
+
+/** The whole of it, as root: see scripts/README.md for the steps. Stops between two steps once `signal` is aborted. */
+export async function demo(options: DemoOptions, signal: AbortSignal): Promise<void> {
+  const { directory, images, rttMs, rateMbit, say } = options;
+  await using link = await WanLink.start(directory);
+  say(`link: ${rttMs} ms round trip, ${rateMbit} Mbit/s, between two network namespaces (${link.driver})`);
+  await using cloud = await Cloud.start(directory, link.cloudAddress, link.cloud);
+  const { registry } = cloud;
+
+  for (const version of ['old', 'new'] as const) {
+    signal.throwIfAborted();
+    say(`cloud: redis ${images[version].version} (${version}): pushed, converted, ingested`);
+    await cloud.push(images.layout, version, `plain/redis:${version}`);
+    say(indent(await cloud.convert(`plain/redis:${version}`, `starlight/redis:${version}`)));
+  }
+
+  const onFreshEdge = async <T>(use: (edge: Edge) => Promise<T>): Promise<T> => {
+    signal.throwIfAborted();
+    await link.set(0, 0); // what is prepared need not be waited for
+    await using edge = await Edge.start(join(directory, 'edge'), registry, link.edge);
+    return await use(edge);
+  };
+  const slow = () => link.set(rttMs, rateMbit);
+
+  say('edge: a first run with the optimizer on; the container starts before its contents are complete');
+  await onFreshEdge(async (edge) => {
+    const reference = `${registry}/starlight/redis:old`;
+    await slow();
+    await edge.cli('optimizer', 'on');
+    const first = await measure(edge, link, {
+      snapshotter: 'starlight',
+      reference,
+      id: 'trace',
+      ready: READY,
+    });
+    say(indent(`redis said that it is ready after ${seconds(first.readyMs)}, with ${arrivedText(first)}`));
+    await edge.stopContainer('trace');
+    say(indent(`reported to the proxy: ${await edge.cli('report')}`));
+  });
+
+  const rows: Row[] = [];
+  for (const snapshotter of ['overlayfs', 'starlight'] as const) {
+    const repository = `${registry}/${snapshotter === 'overlayfs' ? 'plain' : 'starlight'}/redis`;
+    for (const mode of ['fresh', 'update'] as const) {
+      const row = await onFreshEdge(async (edge) => {
+        if (mode === 'update') {
+          await edge.pull(snapshotter, `${repository}:old`);
+          if (snapshotter === 'starlight') await edge.settle(`${repository}:old`);
+        }
+        await slow();
+        const reference = `${repository}:new`;
+        const measured = await measure(edge, link, { snapshotter, reference, id: mode, ready: READY });
+        await edge.stopContainer(mode);
+        return { snapshotter, mode, measured };
+      });
+      const arrived = row.measured.atReady === undefined ? '' : `, with ${arrivedText(row.measured)}`;
+      say(`edge: ${snapshotter}, ${mode}: ready after ${seconds(row.measured.readyMs)}${arrived}`);
+      rows.push(row);
+    }
+  }
+  say(`\n${table(rows)}`);
+}
+
+interface Row {
+  readonly snapshotter: 'overlayfs' | 'starlight';
+  readonly mode: 'fresh' | 'update';
+  readonly measured: Measurement;
+}
+
+/** The table of the README: Starlight against containerd as it is, in the same run. */
+function table(rows: readonly Row[]): string {
+  const baseline = (row: Row) =>
+    rows.find((other) => other.mode === row.mode && other.snapshotter === 'overlayfs') ?? row;
+  const head = ['| redis', '| ready after', '| faster', '| bytes until ready', '| bytes in all', '| share |'];
+  const line = ['|---', '|---:', '|---:', '|---:', '|---:', '|---: |'];
+  const body = rows.map((row) => {
+    const { measured } = row;
+    const other = baseline(row).measured;
+    return [
+      `| ${row.snapshotter === 'overlayfs' ? 'containerd' : 'Starlight'}, ${row.mode}`,
+      `| ${seconds(measured.readyMs)}`,
+      `| ${(other.readyMs / measured.readyMs).toFixed(1)}×`,
+      `| ${formatBytes(measured.bytesToReady)}`,
+      `| ${formatBytes(measured.bytesInAll)}`,
+      `| ${((100 * measured.bytesInAll) / other.bytesInAll).toFixed(0)} % |`,
+    ];
+  });
+  return formatTable([head, line, ...body]);
+}
+
+function arrivedText({ atReady }: Measurement): string {
+  if (atReady === undefined) return '';
+  const files = `${atReady.contents} of ${atReady.contentsTotal} files`;
+  return `${files}, ${formatBytes(atReady.bytes)} of ${formatBytes(atReady.bytesTotal)} there`;
+}
+
+function indent(text: string): string {
+  return text.trimEnd().replace(/^/gm, '    ');
+}

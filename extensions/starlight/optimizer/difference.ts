@@ -1,0 +1,35 @@
+import { DigestIndex } from '../../../schemas/toc/digest-index.ts';
+import type { Tree } from '../../../schemas/toc/tree.ts';
+
+/** Contents, each digest once. */
+export interface Missing {
+  /** Finds the row of a content by its digest. */
+  readonly index: DigestIndex;
+  readonly count: number;
+  /** By wanted tree: for each of its contents the row here, or NOT_MISSING. */
+  readonly rows: readonly Uint32Array[];
+}
+
+export const NOT_MISSING = 0xffffffff;
+
+/**
+ * The contents that somebody lacks who has received the held images and wants some others: those of the
+ * merged trees of the wanted ones that are in no merged tree of the held ones. (A content that layers of a
+ * held image hide from its tree has never been sent, so it counts as missing.)
+ */
+export function difference(wanted: readonly Tree[], held: readonly Tree[]): Missing {
+  const had = new DigestIndex(held.reduce((sum, tree) => sum + tree.contentCount, 0));
+  for (const tree of held) {
+    for (let row = 0; row < tree.contentCount; row += 1) had.add(tree.contentDigest, row);
+  }
+  const index = new DigestIndex();
+  const rows = wanted.map((tree) => {
+    const missing = new Uint32Array(tree.contentCount).fill(NOT_MISSING);
+    for (let row = 0; row < tree.contentCount; row += 1) {
+      if (had.length > 0 && had.find(tree.contentDigest, row) >= 0) continue;
+      missing[row] = index.add(tree.contentDigest, row);
+    }
+    return missing;
+  });
+  return { index, count: index.length, rows };
+}

@@ -1,0 +1,69 @@
+import { compareBytes } from '../../../schemas/toc/compare-bytes.ts';
+import { NONE } from '../../../schemas/toc/tree.ts';
+import type { Placement } from './consolidate.ts';
+import { type Missing, NOT_MISSING } from './difference.ts';
+import type { WantedImage } from './image.ts';
+import { likelyStart } from './likely-start.ts';
+import { averageRanks } from './ranks.ts';
+
+/** Sizes from which a file that nobody has traced comes after the smaller ones of its kind. */
+const SIZE_STEPS_BYTES = [64 * 1024, 1024 * 1024, 16 * 1024 * 1024] as const;
+const LARGEST_KIND = 255;
+
+/**
+ * The rows of the missing contents in the order in which they are to be sent. First what was opened in
+ * traces, by average place, ties by digest. Then the rest: by how likely it is wanted at the start, small
+ * before large, and as it lies in the layers.
+ */
+export function order(missing: Missing, placement: Placement, images: readonly WantedImage[]): Uint32Array {
+  const rank = new Float64Array(missing.count).fill(Number.POSITIVE_INFINITY);
+  const kind = new Uint8Array(missing.count).fill(LARGEST_KIND);
+  const where: { image: number; content: number }[] = [];
+  for (const [image, { tree, ranks, command }] of images.entries()) {
+    const rows = missing.rows[image] ?? new Uint32Array(0);
+    const average = averageRanks(tree, ranks);
+    for (let content = 0; content < rows.length; content += 1) {
+      const row = rows[content] ?? NOT_MISSING;
+      const one = average[content] ?? Number.POSITIVE_INFINITY;
+      if (row === NOT_MISSING || one >= (rank[row] ?? 0)) continue;
+      rank[row] = one;
+      where[row] = { image, content };
+    }
+    const likely = likelyStart(tree, command);
+    for (let inode = 0; inode < likely.length; inode += 1) {
+      const content = tree.content[inode] ?? NONE;
+      const row = content === NONE ? NOT_MISSING : (rows[content] ?? NOT_MISSING);
+      if (row !== NOT_MISSING) kind[row] = Math.min(kind[row] ?? 0, likely[inode] ?? 0);
+    }
+  }
+  const digestOrder = (a: number, b: number): number => {
+    const [x, y] = [where[a], where[b]];
+    const [left, right] = [images[x?.image ?? 0]?.tree, images[y?.image ?? 0]?.tree];
+    if (x === undefined || y === undefined || left === undefined || right === undefined) return 0;
+    const [from, to] = [x.content * 32, y.content * 32];
+    return compareBytes(left.contentDigest, from, from + 32, right.contentDigest, to, to + 32);
+  };
+  const traced = [...rank.keys()].filter((row) => rank[row] !== Number.POSITIVE_INFINITY);
+  traced.sort((a, b) => (rank[a] ?? 0) - (rank[b] ?? 0) || digestOrder(a, b));
+  const out = new Uint32Array(missing.count);
+  out.set(traced);
+  out.set(untraced(rank, kind, placement), traced.length);
+  return out;
+}
+
+/** The rows without a rank. Sorted as numbers, whose highest bits are kind and size, whose lowest the place. */
+function untraced(rank: Float64Array, kind: Uint8Array, placement: Placement): Uint32Array {
+  const keys = new Float64Array(rank.length);
+  const rowOf = new Map<number, number>();
+  let count = 0;
+  for (let row = 0; row < rank.length; row += 1) {
+    if (rank[row] !== Number.POSITIVE_INFINITY) continue;
+    const size = placement.sizeBytes[row] ?? 0;
+    const step = SIZE_STEPS_BYTES.filter((bytes) => size >= bytes).length;
+    const content = placement.content[row] ?? 0;
+    keys[count] = ((kind[row] ?? 0) * (SIZE_STEPS_BYTES.length + 1) + step) * 2 ** 32 + content;
+    rowOf.set(content, row);
+    count += 1;
+  }
+  return Uint32Array.from(keys.subarray(0, count).sort(), (key) => rowOf.get(key % 2 ** 32) ?? 0);
+}

@@ -6,7 +6,7 @@ import type { BundleStream, Resume } from './proxy-client.ts';
 /** Asks for the bundle, from a byte on if it still is the same one. */
 export type OpenBundle = (resume: Resume | undefined, signal: AbortSignal) => Promise<BundleStream>;
 
-/** The proxy has another bundle now (its cache went, or the tag moved): begin again with {@link BundleFeed.restart}. */
+/** The proxy has another bundle now (it was made anew, or the tag moved): {@link BundleFeed.restart} begins again. */
 export class BundleChangedError extends Error {
   constructor() {
     super('the bundle is not the same any more');
@@ -34,6 +34,8 @@ export class BundleFeed {
   #base = 0;
   #lengthBytes: number | undefined;
   #receivedBytes = 0;
+  /** Of the reader in use: one that was left behind must not touch the connection of the next. */
+  #generation = 0;
 
   constructor(
     open: OpenBundle,
@@ -75,14 +77,16 @@ export class BundleFeed {
   /** Goes on at a later offset; the bytes in between are never sent. */
   seek(position: number): void {
     this.close();
+    this.#generation += 1;
     this.#base = position;
     this.#source = new ByteSource(this.#bytesFrom(position));
   }
 
-  /** Begins again with the bundle that came instead, after a {@link BundleChangedError}. */
+  /** Begins again, with whatever bundle there is now; for use after a {@link BundleChangedError}. */
   restart(): void {
-    this.#base = 0;
-    this.#source = new ByteSource(this.#bytesFrom(0));
+    this.#etag = undefined;
+    this.#lengthBytes = undefined;
+    this.seek(0);
   }
 
   /** Ends the transfer. */
@@ -92,11 +96,12 @@ export class BundleFeed {
   }
 
   async *#bytesFrom(start: number): AsyncGenerator<Uint8Array> {
+    const generation = this.#generation;
     let position = start;
     for (;;) {
       let cut: unknown;
       try {
-        const stream = this.#stream ?? (await this.#connect(position));
+        const stream = await this.#connect(position);
         for await (const chunk of stream.body) {
           position += chunk.byteLength;
           this.#receivedBytes += chunk.byteLength;
@@ -107,6 +112,7 @@ export class BundleFeed {
         cut = new DownloadError('unreachable', 'the transfer ended before its time');
       } catch (error) {
         this.#signal.throwIfAborted();
+        if (generation !== this.#generation) return;
         if (error instanceof BundleChangedError) throw error;
         if (error instanceof DownloadError && !isTransient(error)) throw error;
         cut = error;

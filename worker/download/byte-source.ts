@@ -20,18 +20,17 @@ export class ByteSource {
     return this.#consumedBytes;
   }
 
-  /** Exactly `length` bytes; a view where they lie in one chunk. */
+  /** Exactly `length` bytes; a view where they lie in one chunk. Memory grows with what comes, not with `length`. */
   async read(length: number): Promise<Uint8Array> {
     const first = await this.#some(length);
     if (first.byteLength === length) return first;
-    const bytes = new Uint8Array(length);
-    bytes.set(first);
-    for (let at = first.byteLength; at < length; ) {
-      const part = await this.#some(length - at);
-      bytes.set(part, at);
-      at += part.byteLength;
+    const parts = [first];
+    for (let left = length - first.byteLength; left > 0; ) {
+      const part = await this.#some(left);
+      parts.push(part);
+      left -= part.byteLength;
     }
-    return bytes;
+    return Buffer.concat(parts, length);
   }
 
   /** The next `length` bytes as they come. */

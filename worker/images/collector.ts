@@ -159,7 +159,8 @@ function documentsOf(image: ImageRecord): Digest[] {
 function markContents(tables: ImageTables, marks: Set<string>): void {
   for (const { contents, contentCount } of tables.layers) {
     const bytes = Buffer.from(contents.digest.buffer, contents.digest.byteOffset, contents.digest.byteLength);
-    for (let row = 0; row < contentCount; row += 1) marks.add(bytes.toString('latin1', row * 32, row * 32 + 32));
+    for (let row = 0; row < contentCount; row += 1)
+      marks.add(bytes.toString('latin1', row * 32, row * 32 + 32));
   }
 }
 

@@ -46,6 +46,13 @@ export class ContentLocator {
     return slot === EMPTY ? undefined : (slot as ContentRow); // only rows are put in
   }
 
+  /** The row that {@link find} gives for the digest of `row`: another one where several layers have it. */
+  canonical(row: ContentRow): ContentRow {
+    const { toc, at } = this.#locate(row);
+    const slot = this.#slots[this.#slotOf(toc.contents.digest, at * 32)] ?? EMPTY;
+    return slot === EMPTY ? row : (slot as ContentRow); // every row was put in, so it is one
+  }
+
   digestOf(row: ContentRow): Digest {
     const { toc, at } = this.#locate(row);
     return digestAt(toc.contents.digest, at);

@@ -1,0 +1,311 @@
+import type { Logger } from 'pino';
+import { type Digest, digestOf } from '../../schemas/oci/digest.ts';
+import { formatPlatform, parsePlatform } from '../../schemas/oci/platform.ts';
+import type { Platform } from '../../schemas/oci/types.ts';
+import type { Catalogue } from '../images/catalogue.ts';
+import type { Collector } from '../images/collector.ts';
+import type { ContentDemand } from '../images/content-demand.ts';
+import type { DocumentFiles } from '../images/document-files.ts';
+import type { Image } from '../images/image.ts';
+import type { ImageTables, TableCache } from '../images/trees.ts';
+import type { ContentStore, FsyncPolicy } from '../store/content-store.ts';
+import { isStoreFault } from '../store/store-error.ts';
+import type { BackoffOptions } from './backoff.ts';
+import { BundleFeed } from './bundle-feed.ts';
+import { type OpenedBundle, openBundle } from './bundle-opening.ts';
+import type { Credentials } from './docker-config.ts';
+import { isTransient } from './download-error.ts';
+import { type DownloadCounts, ImageDownload } from './image-download.ts';
+import type { ProxyClient } from './proxy-client.ts';
+import type { RangeFetch } from './range-fetch.ts';
+import type { AuthScope } from './registry-auth.ts';
+import { syncFileSystem, verifyPresent } from './durability.ts';
+import type { TrustPolicy, VerifiedImage } from './verify-image.ts';
+
+export type DownloadsDeps = {
+  readonly root: string;
+  readonly proxy: ProxyClient;
+  readonly store: ContentStore;
+  readonly fetch: RangeFetch;
+  readonly documents: DocumentFiles;
+  readonly tables: TableCache;
+  readonly catalogue: Catalogue;
+  readonly collector: Collector;
+  /** The daemon's own credentials for a registry host. */
+  readonly credentialsOf: (host: string) => Promise<Credentials | undefined>;
+  readonly trust: TrustPolicy;
+  readonly backoff: BackoffOptions;
+  readonly demandDistanceBytes: number;
+  readonly fromLimit: number;
+  readonly fsync: FsyncPolicy;
+  readonly bootId: string;
+  readonly nowMs: () => number;
+  readonly log: Logger;
+};
+
+/** What is asked for. */
+export type DownloadOrder = {
+  readonly host: string;
+  readonly repository: string;
+  /** `tag` or `@digest`, as it follows the repository. */
+  readonly tag: string | undefined;
+  readonly digest: Digest | undefined;
+  readonly platform: Platform;
+  /** `name@digest`s named by the user; those at hand are added. */
+  readonly from: readonly string[];
+  readonly credentials?: Credentials | undefined;
+};
+
+/** An image whose metadata is here and whose contents arrive. */
+export type ActiveDownload = {
+  readonly image: Image;
+  readonly unknownFrom: readonly string[];
+  readonly counts: () => DownloadCounts;
+  /** Settles when all is here, or with what went wrong. */
+  readonly done: Promise<void>;
+};
+
+type Active = ActiveDownload & { readonly download: ImageDownload };
+
+/** A download that failed, but may succeed later, is taken up again by itself after this time. */
+export const RETRY_LATER_MS = 60_000;
+
+/** The downloads under way, one per image however many ask for it; and what brings contents on demand. */
+export class Downloads implements ContentDemand {
+  readonly #deps: DownloadsDeps;
+  readonly #active = new Map<Digest, Active>();
+  readonly #opening = new Map<string, Promise<ActiveDownload>>();
+  readonly #stop = new AbortController();
+  readonly #timers = new Set<NodeJS.Timeout>();
+  /** Orders whose bundle changed: from then on they ask by digest. */
+  readonly #pinned = new WeakMap<DownloadOrder, Digest>();
+
+  constructor(deps: DownloadsDeps) {
+    this.#deps = deps;
+  }
+
+  /**
+   * Begins a download, or joins it. Fulfils as soon as the metadata is verified and kept.
+   * @throws {DownloadError}, {@link StoreError} `no-space`.
+   */
+  start(order: DownloadOrder): Promise<ActiveDownload> {
+    const reference = order.digest === undefined ? `:${order.tag}` : `@${order.digest}`;
+    const key = `${order.host}/${order.repository}${reference} ${formatPlatform(order.platform)}`;
+    const opening = this.#opening.get(key) ?? this.#open(order).finally(() => this.#opening.delete(key));
+    this.#opening.set(key, opening);
+    return opening;
+  }
+
+  /** Takes up an image again that is in the catalogue and not complete. */
+  async resume(image: Image): Promise<ActiveDownload> {
+    const active = this.#active.get(image.manifestDigest);
+    if (active !== undefined) return active;
+    return this.start({
+      host: image.host,
+      repository: image.repository,
+      tag: undefined,
+      digest: image.manifestDigest,
+      platform: parsePlatform(image.platform),
+      from: [],
+    });
+  }
+
+  /** The download of an image, while it runs. */
+  activeOf(manifestDigest: Digest): ActiveDownload | undefined {
+    return this.#active.get(manifestDigest);
+  }
+
+  async want(image: Image, digest: Digest, signal: AbortSignal): Promise<void> {
+    const { store, catalogue, tables, log } = this.#deps;
+    if (store.has(digest)) return;
+    const both = AbortSignal.any([signal, this.#stop.signal]);
+    const active = this.#active.get(image.manifestDigest);
+    if (active !== undefined) return active.download.want(digest, both);
+    if (catalogue.find(image.manifestDigest)?.state === 'pulling') {
+      this.resume(image).catch((error: unknown) => log.warn({ err: error }, 'a pull cannot be taken up yet'));
+    }
+    const loaded = await tables.load(image.tocDigest);
+    return this.#download(image, loaded, this.#scopeOf(image.host, image.repository)).want(digest, both);
+  }
+
+  /** Takes up every image that is not complete. */
+  resumeAll(): void {
+    for (const image of this.#deps.catalogue.list())
+      if (image.state === 'pulling') this.#resumeLater(image, 0);
+  }
+
+  /** Ends all downloads; what has arrived stays. */
+  async close(): Promise<void> {
+    this.#stop.abort(new Error('the daemon is stopping'));
+    for (const timer of this.#timers) clearTimeout(timer);
+    await Promise.allSettled([
+      ...this.#opening.values(),
+      ...[...this.#active.values()].map(({ done }) => done),
+    ]);
+  }
+
+  async #open(order: DownloadOrder): Promise<ActiveDownload> {
+    const scope = this.#scopeOf(order.host, order.repository, order.credentials);
+    const feed = this.#feed(order, scope);
+    try {
+      const opened = await openBundle(feed, order, this.#deps.trust, (digest) => this.#dictionary(digest));
+      const { image } = opened.verified;
+      const active = this.#active.get(image.manifestDigest);
+      if (active !== undefined) {
+        feed.close();
+        return active;
+      }
+      return await this.#begin(opened, order, scope, feed);
+    } catch (error) {
+      feed.close();
+      throw error;
+    }
+  }
+
+  async #begin(
+    opened: OpenedBundle,
+    order: DownloadOrder,
+    scope: AuthScope,
+    feed: BundleFeed,
+  ): Promise<ActiveDownload> {
+    const { collector, catalogue, nowMs, bootId, fsync } = this.#deps;
+    const { image, tables } = opened.verified;
+    const documents = documentsOf(opened.verified);
+    const unpin = collector.pin([image.manifestDigest, ...documents.map(({ digest }) => digest)]);
+    try {
+      for (const { digest, bytes } of documents) await this.#deps.documents.put(digest, bytes);
+      const tree = tables.tree();
+      const bytesTotal = tree.contentSize.reduce((sum, sizeBytes) => sum + sizeBytes, 0);
+      const writtenIn = catalogue.bootIdOf(image.manifestDigest);
+      const wasComplete = catalogue.find(image.manifestDigest)?.state === 'complete';
+      catalogue.register(image, { contentsTotal: tree.contentCount, bytesTotal }, bootId, nowMs());
+      collector.protect(tables);
+      if (!wasComplete && writtenIn !== undefined && writtenIn !== bootId && fsync !== 'content') {
+        await verifyPresent(this.#deps.store, tree, this.#deps.log, this.#stop.signal);
+        catalogue.setPulling(image.manifestDigest, bootId);
+      }
+    } catch (error) {
+      unpin();
+      throw error;
+    }
+    const joined = this.#active.get(image.manifestDigest);
+    if (joined !== undefined) {
+      // Another reference to the same image was quicker.
+      unpin();
+      feed.close();
+      return joined;
+    }
+    const download = this.#download(image, tables, scope, order);
+    const done = this.#run(download, feed, opened).finally(() => {
+      this.#active.delete(image.manifestDigest);
+      unpin();
+    });
+    done.catch((error: unknown) => this.#failed(image, error));
+    const counts = () => download.counts();
+    const active = { image, unknownFrom: opened.header.unknownFrom, counts, done, download };
+    this.#active.set(image.manifestDigest, active);
+    return active;
+  }
+
+  async #run(download: ImageDownload, feed: BundleFeed, opened: OpenedBundle): Promise<void> {
+    const { catalogue, root, fsync, log } = this.#deps;
+    const { manifestDigest } = download.image;
+    await download.run(feed, opened, this.#stop.signal);
+    if (fsync === 'image') await syncFileSystem(root, this.#stop.signal);
+    catalogue.setComplete(manifestDigest);
+    log.info({ image: manifestDigest, ...download.counts() }, 'every content is here');
+  }
+
+  #failed(image: Image, error: unknown): void {
+    if (this.#stop.signal.aborted) return;
+    const { catalogue, log } = this.#deps;
+    catalogue.setError(image.manifestDigest, error instanceof Error ? error.message : String(error));
+    log.error({ err: error, image: image.manifestDigest }, 'a download failed');
+    if (isTransient(error) || isStoreFault(error, 'no-space')) this.#resumeLater(image, RETRY_LATER_MS);
+  }
+
+  #resumeLater(image: Image, delayMs: number): void {
+    const { catalogue, log } = this.#deps;
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      if (catalogue.find(image.manifestDigest)?.state !== 'pulling') return;
+      this.resume(image).catch((error: unknown) => {
+        if (this.#stop.signal.aborted) return;
+        log.warn({ err: error, image: image.manifestDigest }, 'a pull cannot be taken up yet');
+        if (isTransient(error) || isStoreFault(error, 'no-space')) this.#resumeLater(image, RETRY_LATER_MS);
+      });
+    }, delayMs).unref();
+    this.#timers.add(timer);
+  }
+
+  #download(image: Image, tables: ImageTables, scope: AuthScope, order?: DownloadOrder): ImageDownload {
+    const { store, fetch, demandDistanceBytes, trust, log } = this.#deps;
+    return new ImageDownload({
+      image,
+      tables,
+      scope,
+      store,
+      fetch,
+      demandDistanceBytes,
+      log,
+      reopen: async (feed) => {
+        // By digest now: the tag may have moved, and this download is of what it was.
+        if (order !== undefined) this.#pinned.set(order, image.manifestDigest);
+        feed.restart();
+        const { host, repository } = image;
+        const wish = {
+          host,
+          repository,
+          digest: image.manifestDigest,
+          platform: parsePlatform(image.platform),
+        };
+        return openBundle(feed, wish, trust, (digest) => this.#dictionary(digest));
+      },
+    });
+  }
+
+  #feed(order: DownloadOrder, scope: AuthScope): BundleFeed {
+    const { proxy, backoff, log } = this.#deps;
+    const from = this.#fromList(order);
+    const platform = formatPlatform(order.platform);
+    return new BundleFeed(
+      (resume, signal) => {
+        const digest = this.#pinned.get(order) ?? order.digest;
+        const to = `${order.repository}${digest === undefined ? `:${order.tag ?? 'latest'}` : `@${digest}`}`;
+        return proxy.delta({ to, from, platform }, scope, resume, signal);
+      },
+      backoff,
+      this.#stop.signal,
+      (error, position) => log.warn({ err: error, position }, 'the transfer of a bundle was cut, going on'),
+    );
+  }
+
+  /** Images here of which everything has arrived, those of the same repository first. */
+  #fromList(order: DownloadOrder): string[] {
+    const complete = this.#deps.catalogue.list().filter(({ state }) => state === 'complete');
+    const isSame = (image: Image): boolean =>
+      image.host === order.host && image.repository === order.repository;
+    const sorted = [...complete.filter(isSame), ...complete.filter((image) => !isSame(image))];
+    const known = sorted.map((image) => `${image.repository}@${image.manifestDigest}`);
+    return [...new Set([...order.from, ...known])].slice(0, this.#deps.fromLimit);
+  }
+
+  async #dictionary(tocDigest: Digest): Promise<Uint8Array | undefined> {
+    const known = this.#deps.catalogue.list().some((image) => image.tocDigest === tocDigest);
+    return known ? this.#deps.documents.get(tocDigest) : undefined;
+  }
+
+  #scopeOf(host: string, repository: string, credentials?: Credentials): AuthScope {
+    const own = () => this.#deps.credentialsOf(host);
+    return { host, repository, credentials: credentials === undefined ? own : async () => credentials };
+  }
+}
+
+function documentsOf(verified: VerifiedImage): { digest: Digest; bytes: Uint8Array }[] {
+  const blobs = [
+    verified.manifest,
+    verified.config,
+    ...(verified.index === undefined ? [] : [verified.index]),
+  ];
+  return [...blobs, { digest: digestOf(verified.tocBytes), bytes: verified.tocBytes }];
+}

@@ -40,7 +40,11 @@ export type Info = {
 
 type Unary = (request: object, metadata: Metadata, options: object, done: UnaryDone) => void;
 type UnaryDone = (error: ServiceError | null, response: unknown) => void;
-type Streaming = (request: object, metadata: Metadata, options: object) => AsyncIterable<unknown>;
+type Streaming = (
+  request: object,
+  metadata: Metadata,
+  options: object,
+) => AsyncIterable<unknown> & { cancel(): void };
 
 /** A client of the snapshots service; failures are grpc-js ServiceErrors. */
 export class SnapshotterClient {
@@ -109,12 +113,16 @@ export class SnapshotterClient {
     await this.#call('Cleanup', {});
   }
 
-  /** The snapshots as they come. */
+  /** The snapshots as they come; to stop taking them ends the call. */
   async *walk(filters: readonly string[]): AsyncGenerator<Info, void, undefined> {
     const method = this.#method<Streaming>('List');
     const stream = method.call(this.#client, this.#request({ filters }), this.#metadata, this.#options());
-    for await (const message of stream) {
-      yield* (message as ListResponse).info.map(infoOf); // decoded by the definition
+    try {
+      for await (const message of stream) {
+        yield* (message as ListResponse).info.map(infoOf); // decoded by the definition
+      }
+    } finally {
+      stream.cancel(); // the caller may have seen enough
     }
   }
 

@@ -16,7 +16,7 @@ export class DirectoryImages implements RemoteImages {
   /** Thrown by the next `mount`s. */
   mountFailure: Error | undefined;
 
-  async available(chainId: ChainId, labels: Labels): Promise<boolean> {
+  async available(chainId: ChainId, labels: Labels, _signal: AbortSignal): Promise<boolean> {
     this.asked.push({ chainId, labels });
     return this.trees.has(chainId);
   }

@@ -11,6 +11,8 @@ export type ServeOptions = {
   readonly socketPath: string;
   readonly snapshotter: Snapshotter;
   readonly log: Log;
+  /** How long `close` lets calls go on; CLOSE_GRACE_MS by default. */
+  readonly closeGraceMs?: number;
 };
 
 /**
@@ -22,5 +24,5 @@ export type ServeOptions = {
 export async function serveSnapshotter(options: ServeOptions): Promise<ListeningServer> {
   const server = new Server({ 'grpc.max_concurrent_streams': CALLS_PER_CONNECTION_MAX });
   addSnapshotsService(server, options.snapshotter, options.log);
-  return listenOnSocket(server, options.socketPath);
+  return listenOnSocket(server, options.socketPath, options.closeGraceMs);
 }

@@ -5,8 +5,8 @@ import { type Server, ServerCredentials } from '@grpc/grpc-js';
 
 /** Longest path of a Unix socket in bytes (sun_path less its NUL, unix(7)). */
 const SOCKET_PATH_MAX_BYTES = 107;
-/** How long calls under way may go on after `close`. */
-const CLOSE_GRACE_MS = 5000;
+/** How long calls under way may go on after `close`, before they are cut. */
+export const CLOSE_GRACE_MS = 5000;
 
 export type ListeningServer = { close(): Promise<void> };
 
@@ -17,7 +17,11 @@ export type ListeningServer = { close(): Promise<void> };
  *
  * @throws {Error} when a process answers on the socket, the path is something else than a socket, or too long.
  */
-export async function listenOnSocket(server: Server, socketPath: string): Promise<ListeningServer> {
+export async function listenOnSocket(
+  server: Server,
+  socketPath: string,
+  closeGraceMs: number = CLOSE_GRACE_MS,
+): Promise<ListeningServer> {
   const directory = dirname(socketPath);
   await mkdir(directory, { recursive: true, mode: 0o755 });
   await assertReplaceable(socketPath);
@@ -39,7 +43,7 @@ export async function listenOnSocket(server: Server, socketPath: string): Promis
   const { ino } = await lstat(socketPath);
   return {
     close: async () => {
-      await shutDown(server);
+      await shutDown(server, closeGraceMs);
       // another process may have taken the path meanwhile
       const found = await lstat(socketPath).catch(ignoreMissing);
       if (found?.ino === ino) await unlink(socketPath).catch(ignoreMissing);
@@ -56,9 +60,12 @@ function bind(server: Server, path: string): Promise<number> {
   });
 }
 
-async function shutDown(server: Server): Promise<void> {
+async function shutDown(server: Server, graceMs: number): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(() => server.forceShutdown(), CLOSE_GRACE_MS);
+  const timer = setTimeout(() => {
+    server.forceShutdown();
+    resolve(); // tryShutdown need not answer any more
+  }, graceMs);
   server.tryShutdown(() => resolve());
   await promise;
   clearTimeout(timer);

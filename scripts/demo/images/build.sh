@@ -34,7 +34,7 @@ elif [ $# -gt 0 ]; then
   exit 2
 fi
 
-if [ "$(id -u)" = 0 ] && command -v debootstrap >/dev/null; then method=chroot; else method=unpack; fi
+if [ "$(id -u)" = 0 ] && command -v debootstrap >/dev/null && command -v getfattr >/dev/null; then method=chroot; else method=unpack; fi
 recipe=$(cat "$here"/*.sh "$here/layout.ts" | sha256sum | cut -c1-16)
 WORK=$CACHE/$method-$recipe
 mkdir -p "$WORK"
@@ -49,5 +49,7 @@ if [ ! -e "$WORK/image.json" ]; then
   for V in old new; do build_version "$V"; done
   "$root/bin/node" "$here/layout.ts" "$WORK" 9>&- >"$WORK/image.json.tmp"
   mv "$WORK/image.json.tmp" "$WORK/image.json"
+  # what only the building needed; the layers are in the layout
+  find "$WORK" -mindepth 1 -maxdepth 1 ! -name layout ! -name image.json -exec rm -rf --one-file-system {} +
 fi
 cat "$WORK/image.json"

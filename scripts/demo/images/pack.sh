@@ -11,8 +11,13 @@ pack() {
     rm "$gone"
     : >"${gone%/*}/.wh.${gone##*/}"
   done
-  getfattr -R -P -h --absolute-names -m '^trusted\.overlay\.opaque$' "$dir" 2>/dev/null | sed -n 's/^# file: //p' |
-    while IFS= read -r hides; do : >"$hides/.wh..wh..opq"; done
+  # overlayfs also marks new directories that hide nothing; those need no entry
+  { getfattr -R -P -h --absolute-names -m '^trusted\.overlay\.opaque$' "$dir" 2>/dev/null || true; } |
+    sed -n 's/^# file: //p' | while IFS= read -r hides; do
+    for below in ${LAYERS[@]+"${LAYERS[@]}"}; do
+      if [ -d "$below/diff${hides#"$dir"}" ]; then : >"$hides/.wh..wh..opq"; fi
+    done
+  done
   mkfifo "$out/digest.fifo"
   sha256sum <"$out/digest.fifo" >"$out/diff.sum" &
   (cd "$dir" && find . -mindepth 1 -printf '%P\0' | LC_ALL=C sort -z |

@@ -5,7 +5,9 @@ apt_() { # with this version's sources and nothing of the machine's state
   local state=$WORK/$V/apt
   mkdir -p "$state/lists/partial" "$WORK/archives/partial"
   : >>"$state/status"
-  APT_CONFIG=$WORK/sources/apt.conf apt-get -qq -o Dir::State="$state" -o Dir::State::status="$state/status" \
+  # APT_CONFIG is read first: with it the machine's hooks, which need root, are left out
+  { cat "$WORK/sources/apt.conf"; echo 'Dir::Etc::Parts "/dev/null"; Dir::Etc::Main "/dev/null";'; } >"$state/apt.conf"
+  APT_CONFIG=$state/apt.conf apt-get -qq -o Dir::State="$state" -o Dir::State::status="$state/status" \
     -o Dir::State::lists="$state/lists" -o Dir::Cache::archives="$WORK/archives" -o Debug::NoLocking=true \
     -o Dir::Etc::sourcelist="$WORK/sources/$V.list" -o Dir::Etc::sourceparts=/dev/null "$@" </dev/null 9>&-
 }
@@ -13,7 +15,8 @@ apt_() { # with this version's sources and nothing of the machine's state
 # archives PACKAGE...: the files of these and of all that they need, downloaded
 archives() {
   apt_ --download-only -y install "$@" >"$WORK/$V/apt.log" 2>&1 || { tail -5 "$WORK/$V/apt.log" >&2; return 1; }
-  apt_ --print-uris --no-download -y -o Dir::Cache::archives=/nonexistent install "$@" | awk '{print $2}' | LC_ALL=C sort
+  mkdir -p "$WORK/$V/apt/none/partial" # an empty cache: nothing is there yet, so all is listed
+  apt_ --print-uris -y -o Dir::Cache::archives="$WORK/$V/apt/none" install "$@" | awk '{print $2}' | LC_ALL=C sort
 }
 
 # unpacked NAME CREATED_BY FILE...: adds one layer to LAYERS

@@ -83,7 +83,10 @@ export const ServerConfigSchema = Type.Object({
         description: 'Redis for hot bundles; without it they are kept in this process.',
       }),
     ),
-    maxBytes: Bytes(64 * MIB, 'Hot bundles kept in this process take at most this much; 0 keeps none.'),
+    maxBytes: Bytes(
+      64 * MIB,
+      'Hot bundles kept, in this process or in Redis, take at most this much; 0 keeps none.',
+    ),
     maxBundleBytes: Bytes(16 * MIB, 'A bundle larger than this is not kept.'),
     ttlMs: Ms(3_600_000, 'How long a hot bundle is kept.'),
   }),
@@ -93,7 +96,7 @@ export const ServerConfigSchema = Type.Object({
         minLength: 8,
         secret: true,
         description:
-          'What notify and report must present as "Authorization: Bearer …"; without it they are open.',
+          'What notify and report must present in the header Starlight-Token; without it they are open.',
       }),
     ),
   }),
@@ -123,11 +126,7 @@ export function checkServerConfig(config: ServerConfig): string[] {
   if (config.upstream?.caFile !== undefined && config.upstream.url.startsWith('http://')) {
     faults.push('upstream.caFile: has no effect, since upstream.url is plain http');
   }
-  if (
-    config.cache.maxBundleBytes > config.cache.maxBytes &&
-    config.cache.maxBytes > 0 &&
-    config.cache.redisUrl === undefined
-  ) {
+  if (config.cache.maxBundleBytes > config.cache.maxBytes && config.cache.maxBytes > 0) {
     faults.push(
       'cache.maxBundleBytes: larger than cache.maxBytes, so that the largest bundles could never be kept',
     );

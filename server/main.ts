@@ -14,6 +14,7 @@ import { EmbeddedReader } from './registry/embedded/embedded-reader.ts';
 import { EmbeddedRegistry } from './registry/embedded/embedded-registry.ts';
 import type { Registry } from './registry/registry.ts';
 import type { RequestState } from './request-state.ts';
+import { starlightPart } from './starlight.ts';
 import { UpstreamClient } from './upstream/upstream-client.ts';
 import { UpstreamReader } from './upstream/upstream-reader.ts';
 import { UpstreamRegistry } from './upstream/upstream-registry.ts';
@@ -72,7 +73,7 @@ const terminated = terminationSignal(process);
 const registry = registryPart(config);
 await Promise.all(registry.checks.map((one) => one.check(AbortSignal.timeout(10_000))));
 // Extensions are wired here: each gets `registry.reader` and what else it needs, and is a Part of the list.
-const parts: readonly Part[] = [registry];
+const parts: readonly Part[] = [registry, await starlightPart(config, registry.reader, logger)];
 
 let server: HttpServer | undefined;
 const app = createApp({

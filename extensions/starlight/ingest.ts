@@ -1,10 +1,9 @@
 import type { Digest } from '../../schemas/oci/digest.ts';
-import { formatPlatform } from '../../schemas/oci/platform.ts';
 import type { Platform } from '../../schemas/oci/types.ts';
 import type { Directory, ImageRecord, RankRow, RawDocument } from './directory.ts';
-import { inheritRankRows } from './inherit.ts';
 import type { ImageStore } from './image-store.ts';
 import { LayerScanner } from './layer-scanner.ts';
+import { inheritRanks } from './optimizer/inherit-ranks.ts';
 import { readImage } from './read-image.ts';
 import { type CallerRepository, imageEntries, manifestOf, resolveRoot } from './resolve.ts';
 import { SingleFlight } from './single-flight.ts';
@@ -196,11 +195,8 @@ export class Ingester {
     const before = await this.#directory.predecessor(question, signal);
     if (before === undefined) return [];
     const { ranks } = await this.#directory.ranks(before, signal);
-    return ranks.length === 0 ? [] : inheritRankRows(ranks, (await this.#images.open(image)).tree);
+    if (ranks.length === 0) return [];
+    const old = await this.#images.image(before, signal);
+    return inheritRanks(old?.tree, ranks, (await this.#images.open(image)).tree);
   }
-}
-
-/** How a platform of an index is told where there is none. */
-export function platformText(platform: Platform | undefined): string {
-  return platform === undefined ? '' : formatPlatform(platform);
 }

@@ -1,0 +1,107 @@
+import type { Digest } from '../../schemas/oci/digest.ts';
+import { formatPlatform, parsePlatform, platformMatches } from '../../schemas/oci/platform.ts';
+import type { Directory, RawDocument } from './directory.ts';
+import type { DeltaQuestion, HeldImage, WantedImage } from './question.ts';
+import type { FrontedRegistry } from './registries.ts';
+import { type CallerAuthorization, RegistryReadError } from './registry-reader.ts';
+import { type CallerRepository, entryFor, manifestOf, referenceText, resolveRoot } from './resolve.ts';
+import { Slots } from './slots.ts';
+import { StarlightError } from './starlight-error.ts';
+
+/** Questions to the registry at once, for one caller. */
+const AT_ONCE = 8;
+
+/** An image that the caller wants and may pull, as the registry has it now. */
+export interface AuthorisedImage {
+  /** As asked for. */
+  readonly reference: string;
+  readonly name: string;
+  readonly index: RawDocument | undefined;
+  readonly manifest: RawDocument;
+}
+
+export interface Authorised {
+  readonly to: readonly AuthorisedImage[];
+  /** Images that the directory knows and that the caller may pull. */
+  readonly from: readonly HeldImage[];
+  /** All others that the caller named, as `name@digest`. */
+  readonly unknownFrom: readonly string[];
+}
+
+/**
+ * Asks the registry, with the caller's own credentials, for every image of the question. One that is wanted
+ * and may not be pulled ends it with the registry's own answer; one that the caller says to have and may not
+ * pull counts as unknown, no less than one that does not exist: nothing tells the two apart.
+ * @throws {StarlightError} {RegistryReadError}
+ */
+export async function authorise(
+  question: DeltaQuestion,
+  registry: FrontedRegistry,
+  auth: CallerAuthorization,
+  directory: Directory,
+  signal: AbortSignal,
+): Promise<Authorised> {
+  const slots = new Slots(AT_ONCE);
+  const repository = (name: string): CallerRepository => ({ reader: registry.reader, name, auth });
+  const to = await Promise.all(
+    question.to.map((wanted) =>
+      slots.run(() => authoriseWanted(repository(wanted.name), wanted, question, signal), signal),
+    ),
+  );
+  const held = await Promise.all(
+    question.from.map((image) =>
+      slots.run(async () => {
+        const key = { registry: registry.key, name: image.name };
+        const known = await directory.holds(key, image.digest, signal);
+        return known && (await mayPull(repository(image.name), image.digest, signal));
+      }, signal),
+    ),
+  );
+  return {
+    to,
+    from: question.from.filter((_, row) => held[row] === true),
+    unknownFrom: question.from.flatMap(({ name, digest }, row) =>
+      held[row] === true ? [] : [`${name}@${digest}`],
+    ),
+  };
+}
+
+async function authoriseWanted(
+  repository: CallerRepository,
+  wanted: WantedImage,
+  { platform }: DeltaQuestion,
+  signal: AbortSignal,
+): Promise<AuthorisedImage> {
+  const reference = referenceText(wanted.name, wanted.reference);
+  const root = await resolveRoot(repository, wanted.reference, signal);
+  if (root.kind === 'manifest') {
+    return { reference, name: wanted.name, index: undefined, manifest: root.manifest };
+  }
+  const entry = entryFor(root.index, platform, reference);
+  const manifest = await manifestOf(repository, entry.digest, signal);
+  return { reference, name: wanted.name, index: root.document, manifest };
+}
+
+async function mayPull(repository: CallerRepository, digest: Digest, signal: AbortSignal): Promise<boolean> {
+  try {
+    return (await repository.reader.manifest(repository.name, digest, repository.auth, signal)) !== undefined;
+  } catch (error) {
+    if (!(error instanceof RegistryReadError)) throw error;
+    if (error.fault.kind === 'unauthorized' || error.fault.kind === 'denied') return false;
+    throw error;
+  }
+}
+
+/**
+ * That a manifest which no index names a platform for is of the platform that is wanted.
+ * @throws {StarlightError} `platform-unknown`.
+ */
+export function checkPlatform({ platform }: DeltaQuestion, offered: string, reference: string): void {
+  let matches: boolean;
+  try {
+    matches = platformMatches(platform, parsePlatform(offered));
+  } catch {
+    matches = formatPlatform(platform) === offered; // a config may name what is no platform
+  }
+  if (!matches) throw new StarlightError({ kind: 'platform-unknown', reference, offered: [offered] });
+}

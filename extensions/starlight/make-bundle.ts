@@ -1,0 +1,112 @@
+import { encodeBundleHeader } from '../../schemas/bundle/header-codec.ts';
+import type { BundleBlob, BundleHeader, BundleToc } from '../../schemas/bundle/header.ts';
+import { packTocAgainst } from '../../schemas/bundle/toc-packing.ts';
+import type { Digest } from '../../schemas/oci/digest.ts';
+import type { Authorised } from './authorise.ts';
+import type { BundlePlan } from './bundle-plan.ts';
+import type { RankRow } from './directory.ts';
+import type { LoadedImage } from './image-store.ts';
+import type { PayloadPlan } from './payload-plan.ts';
+import { planPayloads } from './plan-payloads.ts';
+
+/** Goes up with every change that gives other bytes for the same question. */
+export const PLAN_VERSION = 1;
+
+export interface BundleRequest {
+  readonly authorised: Authorised;
+  /** In the order of `authorised.to`. */
+  readonly wanted: readonly LoadedImage[];
+  /** Of each wanted image. */
+  readonly ranks: readonly (readonly RankRow[])[];
+  /** Those of `authorised.from` that were loaded, with the repository that the worker named. */
+  readonly from: readonly { readonly name: string; readonly image: LoadedImage }[];
+}
+
+/** The bundle for a question, up to its payloads: a pure function, the same request gives the same bytes. */
+export function makeBundle(
+  request: BundleRequest,
+): Pick<BundlePlan, 'header'> & { readonly payloads: PayloadPlan } {
+  const { authorised, wanted, ranks } = request;
+  const from = request.from.map(({ image }) => image);
+  const names = authorised.to.map(({ name }) => name);
+  const { files, payloads, plan } = planPayloads({ names, wanted, ranks, from });
+  const header: BundleHeader = {
+    images: wanted.map((image, row) => imageOf(image, authorised.to[row])),
+    from: request.from.map(({ name, image }) => ({
+      name,
+      manifestDigest: image.record.manifest.digest,
+      tocDigest: image.record.tocDigest,
+    })),
+    unknownFrom: [...authorised.unknownFrom],
+    blobs: blobsOf(authorised, wanted),
+    tocs: wanted.map((image) => tocOf(image, from)),
+    files,
+    payloads,
+  };
+  return { header: encodeBundleHeader(header), payloads: plan };
+}
+
+function imageOf(
+  { record }: LoadedImage,
+  asked: Authorised['to'][number] | undefined,
+): BundleHeader['images'][number] {
+  return {
+    name: asked?.name ?? '',
+    reference: asked?.reference ?? '',
+    manifestDigest: record.manifest.digest,
+    ...(asked?.index === undefined ? {} : { indexDigest: asked.index.digest }),
+    platform: record.platform,
+    tocDigest: record.tocDigest,
+    tocBound: record.tocBound,
+    layers: record.layers.map(({ digest, sizeBytes, diffId }) => ({ digest, size: sizeBytes, diffId })),
+  };
+}
+
+/** Indexes, manifests and configs, each once, in the order in which they are read. */
+function blobsOf(authorised: Authorised, wanted: readonly LoadedImage[]): BundleBlob[] {
+  const blobs = new Map<Digest, BundleBlob>();
+  wanted.forEach((image, row) => {
+    const index = authorised.to[row]?.index;
+    for (const { digest, mediaType, bytes } of [
+      ...(index === undefined ? [] : [index]),
+      image.record.manifest,
+      image.record.config,
+    ]) {
+      if (!blobs.has(digest)) blobs.set(digest, { digest, mediaType, bytes });
+    }
+  });
+  return [...blobs.values()];
+}
+
+/**
+ * The table of a wanted image: as the directory keeps it, or against that of an image which the worker has,
+ * where that is smaller: one of the same repository first.
+ */
+function tocOf(image: LoadedImage, from: readonly LoadedImage[]): BundleToc {
+  const { record, tocBytes } = image;
+  const plain: BundleToc = {
+    tocDigest: record.tocDigest,
+    sizeBytes: record.toc.sizeBytes,
+    dictionary: undefined,
+    bytes: record.toc.bytes,
+  };
+  const old = mostAlike(image, from);
+  if (old === undefined) return plain;
+  const packed = packTocAgainst(tocBytes, record.tocDigest, old.tocBytes, old.record.tocDigest);
+  return packed.bytes.length < plain.bytes.length ? packed : plain;
+}
+
+/** The image that shares the most layers; else the one whose table is nearest in size. */
+function mostAlike(image: LoadedImage, from: readonly LoadedImage[]): LoadedImage | undefined {
+  const own = new Set(image.record.layers.map(({ diffId }) => diffId));
+  const size = image.tocBytes.length;
+  let best: { image: LoadedImage; shared: number; distance: number } | undefined;
+  for (const candidate of from) {
+    const shared = candidate.record.layers.filter(({ diffId }) => own.has(diffId)).length;
+    const distance = Math.abs(candidate.tocBytes.length - size);
+    if (best === undefined || shared > best.shared || (shared === best.shared && distance < best.distance)) {
+      best = { image: candidate, shared, distance };
+    }
+  }
+  return best?.image;
+}

@@ -1,0 +1,205 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
+import { pipeline } from 'node:stream/promises';
+import { Type } from '@sinclair/typebox';
+import type { Context, Middleware } from 'koa';
+import { MEDIA_TYPE } from '../../schemas/oci/media-types.ts';
+import { isRepositoryName } from '../../schemas/oci/reference.ts';
+import type { DeltaService } from './delta.ts';
+import { httpErrorOf } from './http-error.ts';
+import type { Ingester } from './ingest.ts';
+import { readJsonBody } from './json-body.ts';
+import {
+  bodyParser,
+  type DeltaQuestion,
+  questionFromBody,
+  questionFromQuery,
+  wantedImage,
+} from './question.ts';
+import { rangeStart } from './range-start.ts';
+import type { FrontedRegistry, RegistryChoice } from './registries.ts';
+import { type Reporter, reportFromBody } from './report.ts';
+import { StarlightError } from './starlight-error.ts';
+
+const MAX_DELTA_BODY_BYTES = 1 << 20;
+const MAX_NOTIFY_BODY_BYTES = 16 << 10;
+const MAX_REPORT_BODY_BYTES = 32 << 20;
+
+export interface StarlightRoutesOptions {
+  readonly registries: RegistryChoice;
+  readonly delta: DeltaService;
+  readonly ingester: Ingester;
+  readonly reporter: Reporter;
+  /** What notify and report must present in `Starlight-Token`; undefined leaves them open. */
+  readonly token: string | undefined;
+}
+
+/** What the routes need of `ctx.state`: a signal that is aborted when the client goes away. */
+export interface SignalState {
+  readonly signal: AbortSignal;
+}
+type StarlightContext = Context & { readonly state: SignalState };
+
+const parseNotify = bodyParser(
+  Type.Object({
+    reference: Type.String({ minLength: 1, maxLength: 512 }),
+    ns: Type.Optional(Type.String({ minLength: 1, maxLength: 512 })),
+  }),
+);
+
+const EXTENSIONS = {
+  extensions: [
+    {
+      name: '_starlight',
+      description: 'Delta bundles: start containers before their contents have arrived',
+      url: 'https://github.com/mc256/starlight',
+      endpoints: ['/starlight/delta', '/starlight/notify', '/starlight/report'],
+    },
+  ],
+};
+
+type Handler = (ctx: StarlightContext, options: StarlightRoutesOptions) => Promise<void>;
+const ROUTES: Readonly<Record<string, Readonly<Record<string, Handler>>>> = {
+  '/starlight/delta': { GET: getDelta, POST: postDelta },
+  '/starlight/notify': { POST: notify },
+  '/starlight/report': { POST: report },
+};
+
+/** `/starlight/…` and the discovery of extensions; everything else goes on to `next`. */
+export function starlightRoutes(options: StarlightRoutesOptions): Middleware<SignalState> {
+  return async (ctx, next) => {
+    const methods = isDiscovery(ctx.path) ? { GET: discover } : ROUTES[ctx.path];
+    if (methods === undefined) return await next();
+    const handler = methods[ctx.method];
+    if (handler === undefined) {
+      ctx.set('Allow', Object.keys(methods).join(', '));
+      return sendError(ctx, {
+        status: 405,
+        code: 'UNSUPPORTED',
+        message: 'the endpoint does not have this method',
+      });
+    }
+    try {
+      await handler(ctx as StarlightContext, options); // state is what the server put there
+    } catch (error) {
+      const known = ctx.headerSent ? undefined : httpErrorOf(error);
+      if (known === undefined) throw error;
+      for (const [name, values] of known.headers) ctx.set(name, [...values]);
+      sendError(ctx, known);
+    }
+  };
+}
+
+/** `/v2/_oci/ext/discover` and `/v2/<name>/_oci/ext/discover`. */
+function isDiscovery(path: string): boolean {
+  const match = /^\/v2(?:\/(.+))?\/_oci\/ext\/discover$/.exec(path);
+  return match !== null && (match[1] === undefined || isRepositoryName(match[1]));
+}
+
+async function discover(ctx: StarlightContext): Promise<void> {
+  ctx.body = EXTENSIONS;
+}
+
+async function getDelta(ctx: StarlightContext, options: StarlightRoutesOptions): Promise<void> {
+  await sendDelta(ctx, options, questionFromQuery(new URLSearchParams(ctx.querystring)));
+}
+
+async function postDelta(ctx: StarlightContext, options: StarlightRoutesOptions): Promise<void> {
+  const body = await readJsonBody(ctx.req, MAX_DELTA_BODY_BYTES, ctx.state.signal);
+  await sendDelta(ctx, options, questionFromBody(body));
+}
+
+async function sendDelta(
+  ctx: StarlightContext,
+  { registries, delta }: StarlightRoutesOptions,
+  question: DeltaQuestion,
+): Promise<void> {
+  const { signal } = ctx.state;
+  const registry = choose(registries, question.namespace);
+  const ifRange = header(ctx, 'if-range');
+  const caller = { registry, auth: header(ctx, 'authorization') };
+  const answer = await delta.answer(question, caller, ifRange, signal);
+  const { etag, sizeBytes, unknownFrom } = answer;
+  ctx.set('ETag', etag);
+  ctx.set('Accept-Ranges', 'bytes');
+  // The answer hangs on the caller's rights: it may be kept by the caller, and is to be asked for anew each time.
+  ctx.set('Cache-Control', 'private, no-cache');
+  ctx.set('Vary', 'Authorization');
+  if (unknownFrom.length > 0) ctx.set('Starlight-Unknown-From', unknownFrom.join(', '));
+  if (ctx.method === 'GET' && header(ctx, 'if-none-match') === etag) {
+    ctx.status = 304;
+    return;
+  }
+  const start = ifRange === undefined || ifRange === etag ? rangeStart(header(ctx, 'range')) : 0;
+  if (start >= sizeBytes) {
+    ctx.set('Content-Range', `bytes */${sizeBytes}`);
+    return sendError(ctx, {
+      status: 416,
+      code: 'INVALID_REQUEST',
+      message: 'the range lies beyond the bundle',
+    });
+  }
+  ctx.status = start > 0 ? 206 : 200;
+  if (start > 0) ctx.set('Content-Range', `bytes ${start}-${sizeBytes - 1}/${sizeBytes}`);
+  ctx.set('Content-Type', MEDIA_TYPE.starlightBundle);
+  ctx.set('Content-Length', String(sizeBytes - start));
+  // Written here and not by Koa, which would leave the connection open when the stream breaks off.
+  ctx.respond = false;
+  ctx.res.flushHeaders();
+  await pipeline(() => answer.bytesFrom(start, signal), ctx.res, { signal });
+}
+
+async function notify(ctx: StarlightContext, options: StarlightRoutesOptions): Promise<void> {
+  checkToken(ctx, options.token);
+  const body = parseNotify(await readJsonBody(ctx.req, MAX_NOTIFY_BODY_BYTES, ctx.state.signal));
+  const { name, reference } = wantedImage(body.reference);
+  const registry = choose(options.registries, body.ns);
+  const repository = {
+    registry: registry.key,
+    reader: registry.reader,
+    name,
+    auth: header(ctx, 'authorization'),
+  };
+  try {
+    ctx.body = await options.ingester.ingest(repository, reference, ctx.state.signal);
+  } catch (error) {
+    const known = httpErrorOf(error);
+    if (known?.code !== 'NOT_CONVERTED') throw error;
+    sendError(ctx, { ...known, status: 422 });
+  }
+}
+
+async function report(ctx: StarlightContext, options: StarlightRoutesOptions): Promise<void> {
+  checkToken(ctx, options.token);
+  const told = reportFromBody(await readJsonBody(ctx.req, MAX_REPORT_BODY_BYTES, ctx.state.signal));
+  const { key } = choose(options.registries, told.namespace);
+  const repository = { registry: key, name: told.name };
+  ctx.body = { accepted: await options.reporter.report(repository, told, ctx.state.signal) };
+}
+
+function choose(registries: RegistryChoice, namespace: string | undefined): FrontedRegistry {
+  const registry = registries(namespace);
+  if (registry !== undefined) return registry;
+  throw new StarlightError({ kind: 'namespace-unknown', namespace: namespace ?? '' });
+}
+
+/** Compared by digest, so that neither content nor length shows in the time it takes. */
+function checkToken(ctx: StarlightContext, token: string | undefined): void {
+  if (token === undefined) return;
+  const digest = (text: string) => createHash('sha256').update(text).digest();
+  if (!timingSafeEqual(digest(header(ctx, 'starlight-token') ?? ''), digest(token))) {
+    throw new StarlightError({ kind: 'token' });
+  }
+}
+
+function header(ctx: StarlightContext, name: string): string | undefined {
+  const value = ctx.req.headers[name];
+  return Array.isArray(value) ? value[0] : value;
+}
+
+function sendError(
+  ctx: Pick<Context, 'status' | 'body'>,
+  { status, code, message, detail }: { status: number; code: string; message: string; detail?: unknown },
+): void {
+  ctx.status = status;
+  ctx.body = { errors: [{ code, message, ...(detail === undefined ? {} : { detail }) }] };
+}

@@ -1,0 +1,81 @@
+import type { Middleware } from 'koa';
+import type { BundleCache } from '../extensions/starlight/bundle-cache.ts';
+import { DeltaService } from '../extensions/starlight/delta.ts';
+import type { Directory } from '../extensions/starlight/directory.ts';
+import { ImageStore } from '../extensions/starlight/image-store.ts';
+import { Ingester, type IngestEvent } from '../extensions/starlight/ingest.ts';
+import type { RegistryReader } from '../extensions/starlight/registry-reader.ts';
+import { Reporter } from '../extensions/starlight/report.ts';
+import { starlightRoutes } from '../extensions/starlight/routes.ts';
+import type { ShutdownStep } from '../schemas/process/shutdown.ts';
+import { MemoryBundleCache } from './cache/memory-cache.ts';
+import { RedisBundleCache } from './cache/redis-cache.ts';
+import type { ServerConfig } from './config.ts';
+import { openDirectory } from './directory/open.ts';
+import type { ReadinessCheck } from './health.ts';
+import type { Logger } from './log.ts';
+import type { RequestState } from './request-state.ts';
+
+/** Unpacked images that are kept in memory, all together. */
+const IMAGES_BYTES = 256 * 1024 * 1024;
+
+export interface StarlightPart {
+  readonly routes: readonly Middleware<RequestState>[];
+  readonly checks: readonly ReadinessCheck[];
+  readonly closing: readonly ShutdownStep[];
+}
+
+/** Wires the Starlight extension: its directory, its cache, and its routes over the registry that is fronted. */
+export async function starlightPart(
+  config: ServerConfig,
+  reader: RegistryReader,
+  logger: Logger,
+): Promise<StarlightPart> {
+  const directory = await openDirectoryOf(config, logger);
+  const cache = openCache(config, logger);
+  const images = new ImageStore(directory, IMAGES_BYTES);
+  const ingester = new Ingester({ directory, images, onEnd: (event) => logIngest(logger, event) });
+  const onError = (error: unknown) => logger.warn({ err: error }, 'beside a delta bundle');
+  const delta = new DeltaService({ directory, images, ingester, cache, onError });
+  const reporter = new Reporter(directory, images);
+
+  const host = config.upstream === undefined ? '' : new URL(config.upstream.url).host;
+  const namespace = config.upstream?.namespace;
+  const registry = { key: namespace ?? host, reader };
+  // As the distribution API has it: without a namespace of its own the proxy answers for whatever it is asked.
+  const registries = (ns: string | undefined) =>
+    ns === undefined || namespace === undefined || ns === namespace ? registry : undefined;
+  const { token } = config.starlight;
+  return {
+    routes: [starlightRoutes({ registries, delta, ingester, reporter, token })],
+    checks: [{ name: 'directory', check: (signal) => directory.ping(signal) }],
+    closing: [
+      { name: 'directory', close: () => directory.close() },
+      { name: 'cache', close: () => cache.close() },
+      { name: 'ingest', close: async () => ingester.close() },
+    ],
+  };
+}
+
+async function openDirectoryOf({ database }: ServerConfig, logger: Logger): Promise<Directory> {
+  if (database.url === undefined) return await openDirectory({ kind: 'pglite', path: database.dir });
+  return await openDirectory({
+    kind: 'postgres',
+    url: database.url,
+    maxConnections: database.connections,
+    onIdleError: (error) => logger.warn({ err: error }, 'a connection to the directory database broke'),
+  });
+}
+
+function openCache({ cache }: ServerConfig, logger: Logger): BundleCache {
+  const limits = { maxBytes: cache.maxBytes, maxValueBytes: cache.maxBundleBytes, ttlMs: cache.ttlMs };
+  if (cache.redisUrl === undefined) return new MemoryBundleCache(limits);
+  const onError = (error: unknown) => logger.warn({ err: error }, 'the bundle cache does not answer');
+  return new RedisBundleCache({ ...limits, url: cache.redisUrl, onError });
+}
+
+function logIngest(logger: Logger, { name, reference, durationMs, result, error }: IngestEvent): void {
+  const fields = { name, reference, durationMs: Math.round(durationMs) };
+  if (error === undefined) logger.info({ ...fields, images: result?.images }, 'ingested');
+  else logger.warn({ ...fields, err: error }, 'not ingested');
+}

@@ -7,7 +7,7 @@ setup_npm() {
     return 1
   fi
   if node scripts/setup/modules-current.mjs; then return 0; fi
-  say "installing npm packages as package-lock.json has them (Node 26 among them; about 250 MB)"
+  say "installing npm packages as package-lock.json has them (Node 26 among them; about 450 MB)"
   npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2
   bin/node --version >/dev/null || { say "Node 26 does not run on this machine"; return 1; }
 }

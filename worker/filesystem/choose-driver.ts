@@ -6,6 +6,14 @@ import { FileSystemError } from './error.ts';
 /** What the configuration may say: a driver by name, or the best one that works here. */
 export type DriverChoice = 'auto' | DriverName;
 
+export interface DriverOptions {
+  /**
+   * Where the kernel driver notes who keeps its descriptors, for instance /run/starlight/descriptors. With
+   * it, mounts survive the death of this process (`FileSystemDriver.resume`); without it they do not.
+   */
+  readonly descriptorDirectory?: string;
+}
+
 const PREFERENCE: readonly DriverName[] = ['kernel', 'fuse-native'];
 const FUSE_DEVICE = '/dev/fuse';
 
@@ -15,7 +23,11 @@ const FUSE_DEVICE = '/dev/fuse';
  *
  * @throws {FileSystemError} `no-driver` with the reason of each candidate
  */
-export async function chooseDriver(choice: DriverChoice, log: FileSystemLog): Promise<FileSystemDriver> {
+export async function chooseDriver(
+  choice: DriverChoice,
+  log: FileSystemLog,
+  options: DriverOptions = {},
+): Promise<FileSystemDriver> {
   const reasons: string[] = [];
   for (const name of choice === 'auto' ? PREFERENCE : [choice]) {
     const reason = obstacle(name);
@@ -24,7 +36,7 @@ export async function chooseDriver(choice: DriverChoice, log: FileSystemLog): Pr
       continue;
     }
     try {
-      const driver = await load(name, log);
+      const driver = await load(name, log, options);
       if (reasons.length > 0)
         log.warn({ driver: name, reasons }, 'the preferred file system driver is not usable');
       return driver;
@@ -36,11 +48,14 @@ export async function chooseDriver(choice: DriverChoice, log: FileSystemLog): Pr
 }
 
 /** The add-ons are loaded only when wanted: either may be missing on a platform. */
-async function load(name: DriverName, log: FileSystemLog): Promise<FileSystemDriver> {
+async function load(name: DriverName, log: FileSystemLog, options: DriverOptions): Promise<FileSystemDriver> {
   switch (name) {
     case 'kernel': {
       const { KernelDriver } = await import('./kernel/driver.ts');
-      return new KernelDriver(log);
+      const { descriptorDirectory } = options;
+      if (descriptorDirectory === undefined) return new KernelDriver(log);
+      const { DescriptorHolder } = await import('./kernel/descriptor-holder.ts');
+      return new KernelDriver(log, new DescriptorHolder(descriptorDirectory));
     }
     case 'fuse-native': {
       const { FuseNativeDriver } = await import('./fuse-native/driver.ts');

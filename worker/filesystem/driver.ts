@@ -77,7 +77,7 @@ export interface DriverAbilities {
   readonly beforeEpoch: boolean;
   /** A process that waits for a content dies of SIGKILL at once; else when its wait ends. */
   readonly killable: boolean;
-  /** The mount can outlive the process and be taken over by another one. */
+  /** The mount can outlive the process and be taken over by another one, see `resume`. */
   readonly adoptable: boolean;
 }
 
@@ -96,6 +96,21 @@ export interface FileSystemDriver {
     options: MountOptions,
     signal: AbortSignal,
   ): Promise<MountedTree>;
-  /** Unmounts what is still mounted and ends the driver's threads. Idempotent. */
-  close(): Promise<void>;
+  /**
+   * Takes over what an earlier process, now dead, left mounted on `mountpoint`: its users notice nothing. The
+   * tree must be the one that was mounted. Undefined when that cannot be: then the mountpoint is free, a dead
+   * mount on it having been taken away, and `mount` is the way.
+   */
+  resume(
+    tree: Tree,
+    mountpoint: string,
+    contents: ContentSource,
+    options: MountOptions,
+    signal: AbortSignal,
+  ): Promise<MountedTree | undefined>;
+  /**
+   * Ends the driver and its threads. With `leaveMounted`, and where the driver can (`adoptable`), what is
+   * mounted stays, its users waiting, for `resume` in another process; otherwise it is unmounted. Idempotent.
+   */
+  close(how?: { readonly leaveMounted: boolean }): Promise<void>;
 }

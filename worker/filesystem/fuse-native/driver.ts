@@ -1,3 +1,5 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
 import type { Signal } from 'fuse-native';
 import Fuse from 'fuse-native';
 import type { Tree } from '../../../schemas/toc/tree.ts';
@@ -11,6 +13,7 @@ import type {
   MountStats,
 } from '../driver.ts';
 import { FileSystemError } from '../error.ts';
+import { isMounted } from '../mount-table.ts';
 import { OpenTrace } from '../open-trace.ts';
 import { Xattrs } from '../xattrs.ts';
 import { TreeOperations } from './operations.ts';
@@ -185,6 +188,16 @@ export class FuseNativeDriver implements FileSystemDriver {
       signal.throwIfAborted();
     }
     return mounted;
+  }
+
+  /** A libfuse session dies with its process: a mount that it left can only be taken away. */
+  async resume(_tree: Tree, mountpoint: string): Promise<undefined> {
+    if (!isMounted(mountpoint)) return;
+    try {
+      await promisify(execFile)('fusermount', ['-uz', mountpoint]);
+    } catch (error) {
+      throw new FileSystemError({ kind: 'unmount-failed', mountpoint }, { cause: error });
+    }
   }
 
   async close(): Promise<void> {

@@ -8,6 +8,8 @@ import type {
   MountOptions,
 } from '../driver.ts';
 import { FileSystemError } from '../error.ts';
+import { isMounted } from '../mount-table.ts';
+import type { DescriptorHolder } from './descriptor-holder.ts';
 import { type KernelMount, KernelMountedTree } from './mounted-tree.ts';
 import { MAX_READ_BYTES } from './protocol.ts';
 import { ResponderHandle } from './responder-handle.ts';
@@ -21,21 +23,28 @@ export const FUSE_DEVICE = '/dev/fuse';
  */
 export class KernelDriver implements FileSystemDriver {
   readonly name = 'kernel';
-  readonly abilities: DriverAbilities = {
-    nanoseconds: true,
-    beforeEpoch: true,
-    killable: true,
-    adoptable: true,
-  };
+  readonly abilities: DriverAbilities;
   readonly #responder: ResponderHandle;
+  readonly #holder: DescriptorHolder | undefined;
   readonly #mounted = new Set<KernelMountedTree>();
   /** Trees in shared memory: several mounts of one image share it. */
   readonly #shared = new WeakMap<Tree, TreeBuffers>();
   #closed = false;
 
-  /** Starts the responder thread at once: it needs some 50 ms, which the first mount then does not wait for. */
-  constructor(log: FileSystemLog) {
+  /**
+   * Starts the responder thread at once: it needs some 50 ms, which the first mount then does not wait for.
+   *
+   * @param holder keeps the descriptors beyond this process; without it nothing can be resumed.
+   */
+  constructor(log: FileSystemLog, holder?: DescriptorHolder) {
     this.#responder = new ResponderHandle(log);
+    this.#holder = holder;
+    this.abilities = {
+      nanoseconds: true,
+      beforeEpoch: true,
+      killable: true,
+      adoptable: holder !== undefined,
+    };
   }
 
   async mount(
@@ -57,6 +66,24 @@ export class KernelDriver implements FileSystemDriver {
     return await this.#start({ tree, mountpoint, contents, options, fd }, false, signal);
   }
 
+  async resume(
+    tree: Tree,
+    mountpoint: string,
+    contents: ContentSource,
+    options: MountOptions,
+    signal: AbortSignal,
+  ): Promise<KernelMountedTree | undefined> {
+    this.#check(signal);
+    const fd = this.#holder?.take(mountpoint);
+    if (fd !== undefined) {
+      if (isMounted(mountpoint)) return await this.adopt(fd, tree, mountpoint, contents, options, signal);
+      closeSync(fd);
+    }
+    await this.#holder?.release(mountpoint);
+    if (isMounted(mountpoint)) await unmount(mountpoint, MNT_DETACH);
+    return undefined;
+  }
+
   /**
    * Takes over a mount whose process has died: `fd` is its descriptor, kept open by somebody else, and is
    * owned by the mount from now on. What the dead process had read and not answered is asked again, so that
@@ -75,9 +102,11 @@ export class KernelDriver implements FileSystemDriver {
     return await this.#start({ tree, mountpoint, contents, options, fd }, true, signal);
   }
 
-  async close(): Promise<void> {
+  async close(how: { readonly leaveMounted: boolean } = { leaveMounted: false }): Promise<void> {
     this.#closed = true;
-    await Promise.allSettled([...this.#mounted].map((mounted) => mounted.unmount()));
+    const leave = how.leaveMounted && this.abilities.adoptable;
+    const ends = [...this.#mounted].map((mounted) => (leave ? mounted.abandon() : mounted.unmount()));
+    await Promise.allSettled(ends);
     await this.#responder.stop();
   }
 
@@ -87,29 +116,36 @@ export class KernelDriver implements FileSystemDriver {
   }
 
   async #start(
-    mount: Omit<KernelMount, 'buffers' | 'adopted'>,
+    mount: Omit<KernelMount, 'buffers' | 'adopted' | 'holder'>,
     adopted: boolean,
     signal: AbortSignal,
   ): Promise<KernelMountedTree> {
     const mounted = new KernelMountedTree(
-      { ...mount, buffers: this.#share(mount.tree), adopted },
+      { ...mount, buffers: this.#share(mount.tree), adopted, holder: this.#holder },
       this.#responder,
     );
     this.#mounted.add(mounted);
-    void mounted.closed.then(() => this.#mounted.delete(mounted));
+    void mounted.closed.then(() => this.#forget(mounted));
     const aborted = Promise.withResolvers<never>();
     const onAbort = () => aborted.reject(signal.reason);
     signal.addEventListener('abort', onAbort, { once: true });
     try {
       await this.#responder.during(Promise.race([mounted.ready, aborted.promise]));
+      if (!adopted) await this.#holder?.keep(mount.mountpoint, mount.fd);
       return mounted;
     } catch (error) {
       if (adopted) await mounted.abandon();
-      else await unmount(mount.mountpoint, MNT_DETACH).finally(() => mounted.abandon());
+      else await mounted.unmount();
       throw error;
     } finally {
       signal.removeEventListener('abort', onAbort);
     }
+  }
+
+  /** Unmounted from outside: the holder has nothing left to hold. */
+  async #forget(mounted: KernelMountedTree): Promise<void> {
+    this.#mounted.delete(mounted);
+    if (!isMounted(mounted.mountpoint)) await this.#holder?.release(mounted.mountpoint);
   }
 
   #share(tree: Tree): TreeBuffers {

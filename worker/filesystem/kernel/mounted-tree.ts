@@ -4,6 +4,7 @@ import { ContentWaits } from '../content-waits.ts';
 import type { ContentSource, MountedTree, MountOptions, MountStats } from '../driver.ts';
 import { FileSystemError } from '../error.ts';
 import { OpenTrace } from '../open-trace.ts';
+import type { DescriptorHolder } from './descriptor-holder.ts';
 import type { MountId, Report } from './messages.ts';
 import type { ResponderHandle } from './responder-handle.ts';
 import { MNT_DETACH, SystemCallError, unmount } from './system-calls.ts';
@@ -19,6 +20,8 @@ export interface KernelMount {
   /** Owned by the mounted tree from now on, which closes it. */
   readonly fd: number;
   readonly adopted: boolean;
+  /** Who keeps a copy of the descriptor, to be let go when the tree is unmounted. */
+  readonly holder: DescriptorHolder | undefined;
 }
 
 /** The main thread's side of one mounted tree: waits for contents, hears of opens, takes it away. */
@@ -101,6 +104,7 @@ export class KernelMountedTree implements MountedTree {
     // Closing the descriptor ends the connection for those, too, who still hold files of the tree.
     this.#responder.tell({ type: 'remove', mount: this.#id });
     await this.closed;
+    await this.#mount.holder?.release(this.mountpoint);
     if (failure === undefined) return;
     const errno = failure instanceof SystemCallError ? { errno: failure.errno } : {};
     throw new FileSystemError(

@@ -1,0 +1,49 @@
+/**
+ * A process that serves one sample tree with the kernel driver until it is killed: what a test kills and
+ * starts again. Arguments: directory (holds `mount`, `contents` and `descriptors`), `left` to leave the mount
+ * behind on SIGTERM. Prints `resumed` or `mounted` when it answers, then a line for each content wanted.
+ */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Digest, digestHex } from '../../schemas/oci/digest.ts';
+import { chooseDriver } from '../../worker/filesystem/choose-driver.ts';
+import { RecordedLog } from './fixture.ts';
+import { survivalTree } from './survival-tree.ts';
+
+const POLL_INTERVAL_MS = 10;
+const [, , directory = ''] = process.argv;
+const store = join(directory, 'contents');
+const mountpoint = join(directory, 'mount');
+
+/** Contents are put into the directory by the test: looked for until they are there. */
+function want(digest: Digest, signal: AbortSignal): Promise<string> {
+  process.stdout.write(`want ${digest}\n`);
+  const path = join(store, digestHex(digest).slice(0, 2), digestHex(digest).slice(2));
+  return new Promise((resolve, reject) => {
+    const look = () => {
+      if (signal.aborted) reject(signal.reason);
+      else if (existsSync(path)) resolve(path);
+      else setTimeout(look, POLL_INTERVAL_MS);
+    };
+    look();
+  });
+}
+
+const log = new RecordedLog();
+const driver = await chooseDriver('kernel', log, { descriptorDirectory: join(directory, 'descriptors') });
+const tree = survivalTree();
+const contents = { directory: store, want };
+const signal = AbortSignal.timeout(10_000);
+const resumed = await driver.resume(tree, mountpoint, contents, { waitLimitMs: 0, log }, signal);
+const mounted = resumed ?? (await driver.mount(tree, mountpoint, contents, { waitLimitMs: 0, log }, signal));
+process.stdout.write(resumed === undefined ? 'mounted\n' : 'resumed\n');
+const alive = setInterval(() => {}, 60_000);
+process.on('SIGTERM', () => void driver.close({ leaveMounted: true }).then(() => clearInterval(alive)));
+process.on(
+  'SIGINT',
+  () =>
+    void mounted
+      .unmount()
+      .then(() => driver.close())
+      .then(() => clearInterval(alive)),
+);

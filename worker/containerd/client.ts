@@ -32,6 +32,19 @@ export class ContainerdClient {
     this.#rpc.close();
   }
 
+  /** Whether containerd answers; asked once, without trying again. @throws {ContainerdError} `unavailable`. */
+  async ping(signal: AbortSignal): Promise<void> {
+    const filters = ['id==none'];
+    await this.#rpc.unary(
+      leasesService,
+      'List',
+      { filters },
+      metadataOf({ namespace: 'default' }),
+      signal,
+      0,
+    );
+  }
+
   /** What is made under the lease is kept until it is deleted, at the latest until `expires`. */
   async createLease(namespace: string, id: string, expires: Date, signal: AbortSignal): Promise<void> {
     const labels = { 'containerd.io/gc.expire': expires.toISOString() };

@@ -42,10 +42,12 @@ export class Rpc {
     request: Q,
     metadata: Metadata,
     signal: AbortSignal,
+    retries: number = this.#options.retries,
   ): Promise<A> {
     const method = methodOf<Q, A>(service, name);
     return this.#retrying(
       method.path,
+      retries,
       signal,
       () =>
         new Promise<A>((resolve, reject) => {
@@ -79,7 +81,7 @@ export class Rpc {
     signal: AbortSignal,
   ): Promise<A> {
     const method = methodOf<Q, A>(service, name);
-    return this.#retrying(method.path, signal, async () => {
+    return this.#retrying(method.path, this.#options.retries, signal, async () => {
       const call = this.#client.makeBidiStreamRequest<Q, A>(
         method.path,
         method.requestSerialize,
@@ -110,7 +112,7 @@ export class Rpc {
     return { deadline: Date.now() + this.#options.timeoutMs };
   }
 
-  async #retrying<A>(what: string, signal: AbortSignal, call: () => Promise<A>): Promise<A> {
+  async #retrying<A>(what: string, retries: number, signal: AbortSignal, call: () => Promise<A>): Promise<A> {
     for (let attempt = 0; ; attempt++) {
       signal.throwIfAborted();
       try {
@@ -118,7 +120,7 @@ export class Rpc {
       } catch (cause) {
         signal.throwIfAborted();
         const error = asContainerdError(cause, what, this.#options.address);
-        if (error.kind !== 'unavailable' || attempt >= this.#options.retries) throw error;
+        if (error.kind !== 'unavailable' || attempt >= retries) throw error;
         await delay(this.#options.retryDelayMs, undefined, { signal });
       }
     }

@@ -6,6 +6,9 @@ import { migrate } from './migrations.ts';
 
 type Row = Record<string, SQLOutputValue>;
 
+/** A daemon that is just ending may still hold the database. */
+const LOCK_WAIT_MS = 2000;
+
 /** What registering an image needs beside the image itself. */
 export type ImageTotals = { readonly contentsTotal: number; readonly bytesTotal: number };
 
@@ -16,9 +19,16 @@ export type ImageTotals = { readonly contentsTotal: number; readonly bytesTotal:
 export class Catalogue {
   readonly db: DatabaseSync;
 
+  /** @throws {Error} when another daemon uses it. */
   constructor(path: string) {
-    this.db = new DatabaseSync(path, { timeout: 5000 });
-    migrate(this.db);
+    this.db = new DatabaseSync(path, { timeout: LOCK_WAIT_MS });
+    try {
+      migrate(this.db);
+    } catch (cause) {
+      this.db.close();
+      if (!(cause instanceof Error) || !cause.message.includes('locked')) throw cause;
+      throw new Error(`${path} is in use by another daemon`, { cause });
+    }
   }
 
   close(): void {

@@ -151,6 +151,17 @@ export class ContentStore {
     }
   }
 
+  /** How many contents there are and their bytes, by looking at each. */
+  async usage(signal: AbortSignal): Promise<{ contents: number; bytes: number }> {
+    let contents = 0;
+    let bytes = 0;
+    for await (const digest of this.list(signal)) {
+      contents += 1;
+      bytes += this.sizeOf(digest) ?? 0;
+    }
+    return { contents, bytes };
+  }
+
   /** True when the file's bytes still are those of its digest (they need not be after a power loss). */
   async rehash(digest: Digest, signal: AbortSignal): Promise<boolean> {
     const hash = createHash('sha256');

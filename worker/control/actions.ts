@@ -1,0 +1,121 @@
+import type { ContainerdClient } from '../containerd/client.ts';
+import type { Downloads } from '../download/downloads.ts';
+import type { ProxyClient } from '../download/proxy-client.ts';
+import type { AuthScope } from '../download/registry-auth.ts';
+import type { Catalogue } from '../images/catalogue.ts';
+import type { Collector } from '../images/collector.ts';
+import type { TreeMounts } from '../images/tree-mounts.ts';
+import type { ContentStore } from '../store/content-store.ts';
+import { reportTraces } from '../trace/report.ts';
+import type { TraceRecorder } from '../trace/trace-recorder.ts';
+import type { ControlActions } from './control-server.ts';
+import type { GcBody, OptimizerBody, PingBody, ReportBody, StatusBody, VersionBody } from './protocol.ts';
+import { countsAtRest, type PullService } from './pull-service.ts';
+
+export type ActionsDeps = {
+  readonly version: string;
+  readonly driver: string;
+  readonly containerdAddress: string;
+  readonly pulls: PullService;
+  readonly downloads: Downloads;
+  readonly catalogue: Catalogue;
+  readonly collector: Collector;
+  readonly mounts: TreeMounts;
+  readonly store: ContentStore;
+  readonly proxy: ProxyClient;
+  readonly containerd: ContainerdClient;
+  readonly recorder: TraceRecorder;
+  readonly scopeOf: (host: string, repository: string) => AuthScope;
+  readonly nowMs: () => number;
+};
+
+/** The setting in the catalogue that outlives the daemon. */
+export const OPTIMIZER_SETTING = 'optimizer';
+
+/** What the control API does, out of the daemon's parts. */
+export function controlActions(deps: ActionsDeps): ControlActions {
+  return {
+    pull: (request, tell, signal) => deps.pulls.pull(request, tell, signal),
+    status: (signal) => status(deps, signal),
+    version: (): VersionBody => ({ version: deps.version, node: process.version }),
+    optimizer: (on): OptimizerBody => {
+      deps.catalogue.setSetting(OPTIMIZER_SETTING, on ? 'on' : 'off');
+      deps.recorder.on = on;
+      if (on) deps.mounts.restartTraces();
+      return { on };
+    },
+    report: (signal) => report(deps, signal),
+    gc: async (signal): Promise<GcBody> => deps.collector.collect(signal),
+    ping: (signal) => ping(deps, signal),
+  };
+}
+
+async function status(deps: ActionsDeps, signal: AbortSignal): Promise<StatusBody> {
+  const { catalogue, downloads, mounts } = deps;
+  const images = catalogue.list().flatMap((image): StatusBody['images'][number][] => {
+    const active = downloads.activeOf(image.manifestDigest);
+    const failed = active === undefined && image.state === 'pulling' && image.error !== undefined;
+    const names = catalogue.namesOf(image.manifestDigest);
+    const references = new Set(names.map(({ reference }) => reference));
+    const common = {
+      manifestDigest: image.manifestDigest,
+      platform: image.platform,
+      state: failed ? ('failed' as const) : image.state,
+      ...(failed && image.error !== undefined ? { error: image.error } : {}),
+      mounted: mounts.isMounted(image),
+      ...(active?.counts() ?? countsAtRest(image)),
+    };
+    if (references.size === 0) references.add(`${image.host}/${image.repository}@${image.manifestDigest}`);
+    return [...references].map((reference) => ({
+      reference,
+      ...common,
+      namespaces: names.filter((name) => name.reference === reference).map(({ namespace }) => namespace),
+    }));
+  });
+  return {
+    version: deps.version,
+    driver: deps.driver,
+    proxy: deps.proxy.url,
+    optimizer: deps.recorder.on,
+    store: await deps.store.usage(signal),
+    images,
+  };
+}
+
+async function report(deps: ActionsDeps, signal: AbortSignal): Promise<ReportBody> {
+  const scopeOf = ({ host, repository }: { host: string; repository: string }) =>
+    deps.scopeOf(host, repository);
+  const images = await reportTraces(deps.recorder, deps.proxy, scopeOf, signal);
+  deps.mounts.restartTraces();
+  return { images };
+}
+
+async function ping(deps: ActionsDeps, signal: AbortSignal): Promise<PingBody> {
+  const startedMs = deps.nowMs();
+  const proxyError = await failureOf(deps.proxy.ping(signal));
+  const elapsedMs = deps.nowMs() - startedMs;
+  const containerdError = await failureOf(deps.containerd.ping(signal));
+  return {
+    daemon: 'ok',
+    proxy: {
+      url: deps.proxy.url,
+      ok: proxyError === undefined,
+      elapsedMs,
+      ...(proxyError === undefined ? {} : { error: proxyError }),
+    },
+    containerd: {
+      address: deps.containerdAddress,
+      ok: containerdError === undefined,
+      ...(containerdError === undefined ? {} : { error: containerdError }),
+    },
+  };
+}
+
+async function failureOf(attempt: Promise<void>): Promise<string | undefined> {
+  try {
+    await attempt;
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}

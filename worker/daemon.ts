@@ -1,0 +1,173 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import type { ChainId } from '../schemas/oci/chain-id.ts';
+import type { ShutdownStep } from '../schemas/process/shutdown.ts';
+import type { WorkerConfig } from './config.ts';
+import { ContainerdClient } from './containerd/client.ts';
+import { controlActions, OPTIMIZER_SETTING } from './control/actions.ts';
+import { ControlServer } from './control/control-server.ts';
+import { PullService } from './control/pull-service.ts';
+import { dockerCredentials } from './download/docker-config.ts';
+import { Downloads } from './download/downloads.ts';
+import { readBootId } from './download/durability.ts';
+import { ProxyClient } from './download/proxy-client.ts';
+import { RangeFetch } from './download/range-fetch.ts';
+import { chooseDriver } from './filesystem/choose-driver.ts';
+import { HealthServer } from './health-server.ts';
+import { Catalogue } from './images/catalogue.ts';
+import { Collector } from './images/collector.ts';
+import { DocumentFiles } from './images/document-files.ts';
+import { Registration } from './images/registration.ts';
+import { StarlightImages } from './images/starlight-images.ts';
+import { TreeMounts } from './images/tree-mounts.ts';
+import { TableCache } from './images/trees.ts';
+import { createSnapshotter } from './snapshotter/create-snapshotter.ts';
+import { serveSnapshotter } from './snapshotter/serve-snapshotter.ts';
+import type { Snapshotter } from './snapshotter/snapshotter.ts';
+import { ContentStore } from './store/content-store.ts';
+import { TraceRecorder } from './trace/trace-recorder.ts';
+
+export type DaemonOptions = {
+  readonly config: WorkerConfig;
+  readonly version: string;
+  readonly log: Logger;
+  readonly nowMs: () => number;
+};
+
+/** A running daemon: what must be closed, in this order. */
+export type RunningDaemon = { readonly steps: readonly ShutdownStep[] };
+
+/**
+ * Wires the worker's parts and starts them: state from the disk first, then mounts of what snapshots need, then
+ * the sockets, then what an earlier daemon left unfinished.
+ *
+ * @throws {Error} when a part cannot start; what had started is closed again.
+ */
+export async function startDaemon(options: DaemonOptions): Promise<RunningDaemon> {
+  const steps: ShutdownStep[] = [];
+  try {
+    await wire(options, steps);
+    return { steps };
+  } catch (error) {
+    for (const step of steps) {
+      await step.close(AbortSignal.abort()).catch((failure: unknown) => {
+        options.log.warn({ err: failure, step: step.name }, 'closing after a failed start');
+      });
+    }
+    throw error;
+  }
+}
+
+/** @param steps gets what has started, the last started first. */
+async function wire(options: DaemonOptions, steps: ShutdownStep[]): Promise<void> {
+  const { config, version, log, nowMs } = options;
+  const { root } = config;
+  const stopping = new AbortController();
+  const closing = (name: string, close: ShutdownStep['close']): void => void steps.unshift({ name, close });
+  const url = config.proxy.url.replace(/\/$/, '');
+
+  await mkdir(root, { recursive: true, mode: 0o700 });
+  const catalogue = new Catalogue(join(root, 'images.db')); // also the lock on the root: so it is first
+  closing('catalogue', async () => catalogue.close());
+  const documents = await DocumentFiles.open(root);
+  const store = await ContentStore.open(root, { fsync: config.store.fsync });
+  closing('store', async () => store.close());
+  const driver = await chooseDriver(config.filesystem.driver, log);
+  closing('mounts', () => driver.close());
+
+  const proxy = new ProxyClient({ ...config.proxy, url, nowMs });
+  closing('proxy client', () => proxy.close());
+  const containerd = new ContainerdClient(config.containerd);
+  closing('containerd client', async () => containerd.close());
+  const tables = new TableCache(documents);
+  const recorder = new TraceRecorder({
+    db: catalogue.db,
+    on: catalogue.setting(OPTIMIZER_SETTING) === 'on',
+    nowMs,
+  });
+  closing('traces', async () => recorder.flush());
+
+  const snapshotterSlot: { snapshotter?: Snapshotter } = {};
+  const collector = new Collector({
+    catalogue,
+    documents,
+    tables,
+    store,
+    liveChains: () => liveChains(snapshotterSlot.snapshotter),
+    nowMs,
+    log: log.child({ part: 'collector' }),
+  });
+  const backoff = {
+    retries: config.download.retries,
+    firstMs: config.download.retryDelayMs,
+    maxMs: config.download.retryDelayMaxMs,
+  };
+  const downloadLog = log.child({ part: 'download' });
+  const concurrency = config.download.demandConcurrency;
+  const fetch = new RangeFetch({ proxy, store, backoff, concurrency, log: downloadLog });
+  const credentialsOf = (host: string) => dockerCredentials(config.registry.dockerConfig, host);
+  const downloads = new Downloads({
+    ...{ root, proxy, store, fetch, documents, tables, catalogue, collector, credentialsOf, backoff, nowMs },
+    trust: config.trust,
+    demandDistanceBytes: config.download.demandDistanceBytes,
+    fromLimit: config.download.fromLimit,
+    fsync: config.store.fsync,
+    bootId: await readBootId(),
+    log: downloadLog,
+  });
+  const mounts = new TreeMounts({
+    ...{ root, catalogue, tables, store, driver, demand: downloads, traces: recorder },
+    waitLimitMs: config.filesystem.waitLimitMs,
+    log: log.child({ part: 'mounts' }),
+  });
+  const images = new StarlightImages(catalogue, mounts, () => collector.schedule(stopping.signal));
+  const snapshotterLog = log.child({ part: 'snapshotter' });
+  const snapshotter = await createSnapshotter({ root, remoteImages: images, log: snapshotterLog });
+  snapshotterSlot.snapshotter = snapshotter;
+  closing('snapshotter', () => snapshotter.close());
+  closing('collector', () => collector.close());
+  closing('downloads', () => downloads.close());
+
+  const ensured = await snapshotter.ensureMounts(stopping.signal);
+  log.info({ mounted: ensured.mounted, failed: ensured.failed.length }, 'mounted what snapshots need');
+  const socketPath = config.snapshotter.socket;
+  const server = await serveSnapshotter({ socketPath, snapshotter, log: snapshotterLog });
+  closing('snapshotter socket', () => server.close());
+
+  const registration = new Registration({
+    ...{ client: containerd, snapshotter: config.containerd.snapshotter, catalogue, documents },
+    log: log.child({ part: 'containerd' }),
+  });
+  const pulls = new PullService({ downloads, catalogue, collector, registration, nowMs, log });
+  const actions = controlActions({
+    ...{ version, driver: driver.name, containerdAddress: config.containerd.address, pulls, downloads },
+    ...{ catalogue, collector, mounts, store, proxy, containerd, recorder, nowMs },
+    scopeOf: (host, repository) => ({ host, repository, credentials: () => credentialsOf(host) }),
+  });
+  const control = new ControlServer(actions, log.child({ part: 'control' }));
+  await control.listen(config.control.socket);
+  closing('control socket', (signal) => control.close(signal));
+
+  if (config.health.port !== 0) {
+    const health = new HealthServer();
+    await health.listen(config.health.port);
+    closing('health', () => health.close());
+    health.ready = true;
+  }
+  closing('background', async () => stopping.abort(new Error('the daemon is stopping')));
+
+  downloads.resumeAll();
+  pulls.resumeRegistrations(stopping.signal).catch((error: unknown) => {
+    log.error({ err: error }, 'taking up registrations failed');
+  });
+}
+
+/** The chains of which containerd keeps a committed snapshot. */
+function liveChains(snapshotter: Snapshotter | undefined): ReadonlySet<ChainId> {
+  const chains = new Set<ChainId>();
+  for (const { kind, source } of snapshotter?.list([]) ?? []) {
+    if (kind === 'committed' && source.kind === 'remote') chains.add(source.chainId);
+  }
+  return chains;
+}

@@ -78,8 +78,8 @@ class Application {
     }
     // containerd ignores an entry for the root itself, but its time is better than none
     if (start === end) {
-      tree.mtimeSec.set(0, toc.mtimeSec[row] ?? 0);
-      tree.mtimeNsec.set(0, toc.mtimeNsec[row] ?? 0);
+      tree.mtimeSec[0] = toc.mtimeSec[row] ?? 0;
+      tree.mtimeNsec[0] = toc.mtimeNsec[row] ?? 0;
       return 0;
     }
     let cut = end;
@@ -91,7 +91,7 @@ class Application {
       return 0;
     }
     const present = tree.inodeOf(name);
-    if (kind === KIND.directory && present >= 0 && tree.kind.at(present) === KIND.directory) {
+    if (kind === KIND.directory && present >= 0 && tree.kindOf(present) === KIND.directory) {
       this.#attributes(present, row, tree.xattrs[present] ?? []);
     } else {
       if (present >= 0) this.#remove(name);
@@ -120,12 +120,12 @@ class Application {
   #attributes(inode: number, row: number, kept: LayerInode['xattrs']): void {
     const tree = this.#tree;
     const toc = this.#toc;
-    const kind = tree.kind.at(inode) as Kind; // a tree holds nothing else
-    tree.mode.set(inode, toc.mode[row] ?? 0);
-    tree.uid.set(inode, toc.uid[row] ?? 0);
-    tree.gid.set(inode, toc.gid[row] ?? 0);
-    tree.mtimeSec.set(inode, toc.mtimeSec[row] ?? 0);
-    tree.mtimeNsec.set(inode, toc.mtimeNsec[row] ?? 0);
+    const kind = tree.kindOf(inode);
+    tree.mode[inode] = toc.mode[row] ?? 0;
+    tree.uid[inode] = toc.uid[row] ?? 0;
+    tree.gid[inode] = toc.gid[row] ?? 0;
+    tree.mtimeSec[inode] = toc.mtimeSec[row] ?? 0;
+    tree.mtimeNsec[inode] = toc.mtimeNsec[row] ?? 0;
     tree.xattrs[inode] = united(kept, applicable(kind, toc.xattrsAt(row)));
   }
 
@@ -138,7 +138,7 @@ class Application {
     const target = directory < 0 ? -1 : tree.find(directory, tree.text, cut, end);
     let inode = target < 0 ? -1 : tree.inodeOf(target);
     if (inode < 0) inode = this.#copyUp(start, cut, end);
-    if (tree.kind.at(inode) === KIND.directory) throw refused(this.#toc, row, 'a hard link to a directory');
+    if (tree.kindOf(inode) === KIND.directory) throw refused(this.#toc, row, 'a hard link to a directory');
     if (tree.inodeOf(name) < 0) tree.link(name, inode);
     this.#attributes(inode, row, afterChown(tree.xattrs[inode] ?? []));
   }
@@ -152,7 +152,7 @@ class Application {
       throw new TocError('inapplicable', `a hard link to ${JSON.stringify(target)}, which is not there`);
     }
     const from = lower.tree;
-    const inode = tree.addInode({ ...attributesOf(from, lower.inode), row: from.row.at(lower.inode) });
+    const inode = tree.addInode({ ...attributesOf(from, lower.inode), row: from.row[lower.inode] ?? 0 });
     tree.origin.set(inode, from.origin.get(lower.inode) ?? from);
     const target = tree.name(this.#directory(start, Math.max(start, cut - 1)), cut, end);
     if (tree.inodeOf(target) < 0) tree.link(target, inode);
@@ -166,16 +166,16 @@ class Application {
       if (present >= 0) this.#remove(name);
     } else if (present < 0) {
       tree.link(name, tree.addInode({ ...ROOT, kind: KIND.whiteout }));
-    } else if (tree.kind.at(present) === KIND.directory) {
+    } else if (tree.kindOf(present) === KIND.directory) {
       // Here containerd fails. A whiteout counts for lower layers only (image-spec, layer.md#whiteouts).
-      tree.opaque.set(present, 1);
+      tree.opaque[present] = 1;
     }
   }
 
   #makeOpaque(directory: number): void {
     const tree = this.#tree;
     if (!this.#lowest) {
-      tree.opaque.set(tree.inodeOf(directory), 1);
+      tree.opaque[tree.inodeOf(directory)] = 1;
       return;
     }
     const stack = [directory];
@@ -189,7 +189,7 @@ class Application {
 
   #remove(name: number): void {
     const tree = this.#tree;
-    if (tree.kind.at(tree.inodeOf(name)) === KIND.directory) this.#removedDirectory = true;
+    if (tree.kindOf(tree.inodeOf(name)) === KIND.directory) this.#removedDirectory = true;
     tree.remove(name);
     this.#cache(0, 0, 0);
   }
@@ -226,7 +226,7 @@ class Application {
     const tree = this.#tree;
     const name = tree.name(directory, ...component);
     const present = tree.inodeOf(name);
-    const whiteout = present >= 0 && tree.kind.at(present) === KIND.whiteout;
+    const whiteout = present >= 0 && tree.kindOf(present) === KIND.whiteout;
     if (present >= 0 && !whiteout) {
       const text = Buffer.from(tree.text.subarray(...component)).toString();
       throw new TocError('inapplicable', `a path through ${JSON.stringify(text)}, which is no directory`);
@@ -234,14 +234,14 @@ class Application {
     if (whiteout) this.#remove(name);
     const inode = tree.addInode(whiteout ? ROOT : this.#inherited(name));
     tree.link(name, inode);
-    if (whiteout) tree.opaque.set(inode, 1);
+    if (whiteout) tree.opaque[inode] = 1;
     return name;
   }
 
   #inherited(name: number): LayerInode {
     const tree = this.#tree;
     const path: number[] = [];
-    for (let one = name; one !== 0; one = tree.parent.at(one)) path.push(one);
+    for (let one = name; one !== 0; one = tree.parentOf(one)) path.push(one);
     path.reverse();
     for (const lower of this.#below) {
       const inode = lowerDirectory(lower, tree, path);
@@ -270,8 +270,8 @@ class Application {
       const directory = last >= 0 ? last : walk(tree, components(tree.text, start, end), () => -1);
       const inode = directory < 0 ? -1 : tree.inodeOf(directory);
       if (inode < 0) continue;
-      tree.mtimeSec.set(inode, toc.mtimeSec[row] ?? 0);
-      tree.mtimeNsec.set(inode, toc.mtimeNsec[row] ?? 0);
+      tree.mtimeSec[inode] = toc.mtimeSec[row] ?? 0;
+      tree.mtimeNsec[inode] = toc.mtimeNsec[row] ?? 0;
     }
   }
 }
@@ -295,12 +295,12 @@ function isOverlayWhiteout(toc: LayerToc, row: number, kind: Kind): boolean {
 
 function attributesOf(tree: LayerTree, inode: number): LayerInode {
   return {
-    kind: tree.kind.at(inode) as Kind, // a tree holds nothing else
-    mode: tree.mode.at(inode),
-    uid: tree.uid.at(inode),
-    gid: tree.gid.at(inode),
-    mtimeSec: tree.mtimeSec.at(inode),
-    mtimeNsec: tree.mtimeNsec.at(inode),
+    kind: tree.kindOf(inode),
+    mode: tree.mode[inode] ?? 0,
+    uid: tree.uid[inode] ?? 0,
+    gid: tree.gid[inode] ?? 0,
+    mtimeSec: tree.mtimeSec[inode] ?? 0,
+    mtimeNsec: tree.mtimeNsec[inode] ?? 0,
     xattrs: tree.xattrs[inode] ?? [],
     row: 0,
   };
@@ -314,10 +314,10 @@ function lowerDirectory(
 ): number | 'other' | undefined {
   let directory = 0;
   for (const one of path) {
-    const name = lower.find(directory, tree.text, tree.nameStart.at(one), tree.nameEnd.at(one));
+    const name = lower.find(directory, tree.text, tree.nameStart[one] ?? 0, tree.nameEnd[one] ?? 0);
     const inode = name < 0 ? -1 : lower.inodeOf(name);
     if (inode < 0) return undefined;
-    const kind = lower.kind.at(inode);
+    const kind = lower.kindOf(inode);
     if (kind === KIND.symlink) {
       const followed = followLink(lower, directory, name);
       if (followed < 0) return undefined;
@@ -330,9 +330,9 @@ function lowerDirectory(
 
 /** The directory that a symlink of a layer leads to within that layer, or -1. */
 function followLink(lower: LayerTree, directory: number, name: number): number {
-  const path: Component[] = [[lower.nameStart.at(name), lower.nameEnd.at(name)]];
-  for (let one = directory; one !== 0; one = lower.parent.at(one)) {
-    path.unshift([lower.nameStart.at(one), lower.nameEnd.at(one)]);
+  const path: Component[] = [[lower.nameStart[name] ?? 0, lower.nameEnd[name] ?? 0]];
+  for (let one = directory; one !== 0; one = lower.parentOf(one)) {
+    path.unshift([lower.nameStart[one] ?? 0, lower.nameEnd[one] ?? 0]);
   }
   return walk(lower, path, () => -1);
 }

@@ -4,7 +4,13 @@ import { randomInt } from 'node:crypto';
 const SEED = randomInt(2 ** 31) | 1;
 const WORDS = 8;
 
-/** The rows of digests (sha256, 32 raw bytes) that have been added, each digest once. 40 bytes per digest. */
+/** Digests (sha256, 32 raw bytes each) as machine words, eight each: what {@link DigestIndex} compares. */
+export function digestWords(digests: Uint8Array): Uint32Array {
+  const aligned = digests.byteOffset % 4 === 0 ? digests : digests.slice();
+  return new Uint32Array(aligned.buffer, aligned.byteOffset, aligned.length >>> 2);
+}
+
+/** The rows of digests that have been added, each digest once. 40 bytes per digest. */
 export class DigestIndex {
   #table: Uint32Array;
   #words: Uint32Array;
@@ -15,34 +21,32 @@ export class DigestIndex {
     let slots = 128;
     while (slots < expected * 2) slots *= 2;
     this.#table = new Uint32Array(slots);
-    this.#words = new Uint32Array(Math.max(1, expected) * WORDS);
+    this.#words = new Uint32Array(Math.max(16, expected) * WORDS);
   }
 
   get length(): number {
     return this.#length;
   }
 
-  /** The row of a digest, a new one if it was not there: rows are numbered in the order of first sight. */
-  add(digests: Uint8Array, row: number): number {
-    if ((this.#length + 1) * WORDS > this.#words.length) this.#grow();
-    const words = this.#words;
-    const at = this.#length * WORDS;
-    load(words, at, digests, row);
-    const slot = this.#slot(words, at);
+  /** The row of the digest at `row` of `words`, a new one if it was not there: numbered by first sight. */
+  add(words: Uint32Array, row: number): number {
+    const slot = this.#slot(words, row * WORDS);
     const found = (this.#table[slot] ?? 0) - 1;
     if (found >= 0) return found;
+    const one = this.#length;
+    if ((one + 1) * WORDS > this.#words.length) this.#growWords();
+    const own = this.#words;
+    for (let i = 0; i < WORDS; i += 1) own[one * WORDS + i] = words[row * WORDS + i] ?? 0;
     this.#length += 1;
     this.#table[slot] = this.#length;
-    return this.#length - 1;
+    if (this.#length * 2 > this.#table.length) this.#growTable();
+    return one;
   }
 
-  /** The row of a digest, or -1. */
-  find(digests: Uint8Array, row: number): number {
-    load(this.#probe, 0, digests, row);
-    return (this.#table[this.#slot(this.#probe, 0)] ?? 0) - 1;
+  /** The row of the digest at `row` of `words`, or -1. */
+  find(words: Uint32Array, row: number): number {
+    return (this.#table[this.#slot(words, row * WORDS)] ?? 0) - 1;
   }
-
-  readonly #probe = new Uint32Array(WORDS);
 
   #slot(from: Uint32Array, at: number): number {
     const table = this.#table;
@@ -60,24 +64,15 @@ export class DigestIndex {
     }
   }
 
-  #grow(): void {
+  #growWords(): void {
     const words = new Uint32Array(this.#words.length * 2);
     words.set(this.#words);
     this.#words = words;
-    if (this.#table.length * WORDS >= words.length * 2) return;
-    this.#table = new Uint32Array(this.#table.length * 2);
-    for (let row = 0; row < this.#length; row += 1) this.#table[this.#slot(words, row * WORDS)] = row + 1;
   }
-}
 
-function load(words: Uint32Array, to: number, digests: Uint8Array, row: number): void {
-  let at = row * 32;
-  for (let i = 0; i < WORDS; i += 1) {
-    words[to + i] =
-      (digests[at] ?? 0) |
-      ((digests[at + 1] ?? 0) << 8) |
-      ((digests[at + 2] ?? 0) << 16) |
-      ((digests[at + 3] ?? 0) << 24);
-    at += 4;
+  #growTable(): void {
+    this.#table = new Uint32Array(this.#table.length * 4);
+    for (let row = 0; row < this.#length; row += 1)
+      this.#table[this.#slot(this.#words, row * WORDS)] = row + 1;
   }
 }

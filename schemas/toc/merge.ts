@@ -51,13 +51,13 @@ function mergedFile(
       const name = tree.find(directory, bytes, 0, bytes.length);
       const inode = name < 0 ? -1 : tree.inodeOf(name);
       if (inode < 0) continue;
-      const kind = tree.kind.at(inode);
+      const kind = tree.kindOf(inode);
       if (kind !== KIND.directory) {
         if (next.length > 0) break;
         return kind === KIND.whiteout || depth < names.length - 1 ? undefined : { tree, inode };
       }
       next.push({ tree, directory: name });
-      if (tree.opaque.at(inode) === 1) break;
+      if (tree.opaque[inode] === 1) break;
     }
     sources = next;
   }

@@ -57,19 +57,19 @@ function emitOne(
   emit: (tree: LayerTree, name: number, directories: readonly Source[]) => void,
 ): void {
   const inode = tree.inodeOf(name);
-  const kind = tree.kind.at(inode);
+  const kind = tree.kindOf(inode);
   if (kind === KIND.whiteout) return;
   if (kind !== KIND.directory) {
     emit(tree, name, NO_SOURCES);
     return;
   }
   const directories: Source[] = [{ tree, directory: name }];
-  let open = tree.opaque.at(inode) === 0;
+  let open = tree.opaque[inode] === 0;
   for (const source of lower) {
     const below = source.tree.inodeOf(source.directory);
-    if (!open || source.tree.kind.at(below) !== KIND.directory) break;
+    if (!open || source.tree.kindOf(below) !== KIND.directory) break;
     directories.push(source);
-    open = source.tree.opaque.at(below) === 0;
+    open = source.tree.opaque[below] === 0;
   }
   emit(tree, name, directories);
 }
@@ -92,7 +92,14 @@ function order(
 }
 
 function compareNames(a: LayerTree, x: number, b: LayerTree, y: number): number {
-  return compareBytes(a.text, a.nameStart.at(x), a.nameEnd.at(x), b.text, b.nameStart.at(y), b.nameEnd.at(y));
+  return compareBytes(
+    a.text,
+    a.nameStart[x] ?? 0,
+    a.nameEnd[x] ?? 0,
+    b.text,
+    b.nameStart[y] ?? 0,
+    b.nameEnd[y] ?? 0,
+  );
 }
 
 function sortedChildren({ tree, directory }: Source): readonly number[] {

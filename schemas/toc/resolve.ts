@@ -52,12 +52,12 @@ export function walk(
   for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
     const [start, end] = next;
     if (isUp(tree.text, next)) {
-      directory = tree.parent.at(directory);
+      directory = tree.parentOf(directory);
       continue;
     }
     const name = tree.find(directory, tree.text, start, end);
     const inode = name < 0 ? -1 : tree.inodeOf(name);
-    const kind = inode < 0 ? -1 : tree.kind.at(inode);
+    const kind = inode < 0 ? -1 : tree.kindOf(inode);
     if (kind === KIND.directory) {
       directory = name;
     } else if (kind === KIND.symlink) {
@@ -77,7 +77,7 @@ export function walk(
 /** Where the target of a symlink stands in the text; one copied up from a lower layer is not followed. */
 function linkText(tree: LayerTree, inode: number): Component {
   if (tree.origin.has(inode)) return [0, 0];
-  const target = byteRow(tree.toc.link, tree.row.at(inode));
+  const target = byteRow(tree.toc.link, tree.row[inode] ?? 0);
   const start = tree.toc.path.bytes.length + (target.byteOffset - tree.toc.link.bytes.byteOffset);
   return [start, start + target.length];
 }

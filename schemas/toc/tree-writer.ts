@@ -1,5 +1,4 @@
-import { DigestIndex } from './digest-index.ts';
-import { GrowingBytes, growing } from './growing.ts';
+import { ContentTable } from './content-table.ts';
 import { KIND, type Kind, NONE } from './kind.ts';
 import type { LayerToc } from './layer-toc.ts';
 import type { LayerTree } from './layer-tree.ts';
@@ -25,24 +24,32 @@ const MAX_TIME_NSEC = 854_775_807;
 
 /** Writes the columns of a tree, directory by directory, breadth first. */
 export class TreeWriter {
-  readonly #columns = {
-    ...{ mode: growing.u32(), uid: growing.u32(), gid: growing.u32(), size: growing.f64() },
-    ...{ mtimeSec: growing.f64(), mtimeNsec: growing.u32(), nlink: growing.u32(), rdev: growing.u32() },
-    ...{ xattr: growing.u32(), content: growing.u32() },
-    ...{ linkStart: growing.u32(), linkLength: growing.u32() },
-    ...{
-      parent: growing.u32(),
-      firstEntry: growing.u32(),
-      entryCount: growing.u32(),
-      nameEntry: growing.u32(),
-    },
-    entryInode: growing.u32(),
-  };
-  readonly #names = new GrowingBytes();
-  readonly #links = new GrowingBytes();
+  readonly #mode: Uint32Array;
+  readonly #uid: Uint32Array;
+  readonly #gid: Uint32Array;
+  readonly #size: Float64Array;
+  readonly #mtimeSec: Float64Array;
+  readonly #mtimeNsec: Uint32Array;
+  readonly #nlink: Uint32Array;
+  readonly #rdev: Uint32Array;
+  readonly #xattr: Uint32Array;
+  readonly #content: Uint32Array;
+  readonly #linkStart: Uint32Array;
+  readonly #linkLength: Uint32Array;
+  readonly #parent: Uint32Array;
+  readonly #firstEntry: Uint32Array;
+  readonly #entryCount: Uint32Array;
+  readonly #nameEntry: Uint32Array;
+  readonly #entryInode: Uint32Array;
+  readonly #nameOffset: Uint32Array;
+  #nameBytes: Uint8Array;
+  readonly #linkBytes: Uint8Array;
+  #inodes = 0;
+  #entries = 0;
+  #links = 0;
   readonly #xattrs = new TreeXattrs();
   readonly #contents: ContentTable;
-  /** By layer tree: tree inode + 1 of its inodes with several names. */
+  /** By layer tree: the tree inode + 1 of each of its inodes, where that has several names. */
   readonly #linked = new Map<LayerTree, Map<number, number>>();
   readonly #directories: { readonly inode: number; readonly sources: readonly Source[] }[] = [];
   #next = 0;
@@ -52,12 +59,45 @@ export class TreeWriter {
   constructor(layers: readonly LayerToc[], trees: readonly LayerTree[]) {
     this.#contents = new ContentTable(layers);
     for (const tree of trees) this.#linked.set(tree, new Map());
+    const inodes = Math.max(
+      1,
+      sum(trees, (tree) => tree.inodeCount),
+    );
+    const entries = sum(trees, (tree) => tree.nameCount);
+    this.#mode = new Uint32Array(inodes);
+    this.#uid = new Uint32Array(inodes);
+    this.#gid = new Uint32Array(inodes);
+    this.#size = new Float64Array(inodes);
+    this.#mtimeSec = new Float64Array(inodes);
+    this.#mtimeNsec = new Uint32Array(inodes);
+    this.#nlink = new Uint32Array(inodes);
+    this.#rdev = new Uint32Array(inodes);
+    this.#xattr = new Uint32Array(inodes);
+    this.#content = new Uint32Array(inodes);
+    this.#linkStart = new Uint32Array(inodes);
+    this.#linkLength = new Uint32Array(inodes);
+    this.#parent = new Uint32Array(inodes);
+    this.#firstEntry = new Uint32Array(inodes);
+    this.#entryCount = new Uint32Array(inodes);
+    this.#nameEntry = new Uint32Array(inodes);
+    this.#entryInode = new Uint32Array(entries);
+    this.#nameOffset = new Uint32Array(entries + 1);
+    this.#nameBytes = new Uint8Array(entries * 16 + 256);
+    // An inode's target is written once; copied up, it may be so once per layer.
+    this.#linkBytes = new Uint8Array(sum(trees, targetBytes));
   }
 
   root(sources: readonly Source[]): void {
     const top = sources[0];
-    if (top === undefined) this.#emptyRoot();
-    else this.#inode(top.tree, 0, 0, NONE);
+    if (top !== undefined) this.#inode(top.tree, 0, 0, NONE);
+    else {
+      // an image without layers
+      this.#mode[0] = TYPE[KIND.directory] | 0o755;
+      this.#nlink[0] = 2;
+      this.#content[0] = NONE;
+      this.#nameEntry[0] = NONE;
+      this.#inodes = 1;
+    }
     this.#directories.push({ inode: 0, sources });
   }
 
@@ -69,98 +109,109 @@ export class TreeWriter {
     this.#directories[this.#next] = DONE;
     this.#next += 1;
     this.#current = next.inode;
-    this.#columns.firstEntry.set(next.inode, this.#columns.entryInode.length);
+    this.#firstEntry[next.inode] = this.#entries;
     return next.sources;
   }
 
   /** Appends a name to the current directory. */
   entry(tree: LayerTree, name: number, directories: readonly Source[]): void {
-    const columns = this.#columns;
-    const entry = columns.entryInode.length;
+    const entry = this.#entries;
     const layerInode = tree.inodeOf(name);
-    const shared = tree.nlink.at(layerInode) > 1 ? this.#linked.get(tree) : undefined;
+    const shared = (tree.nlink[layerInode] ?? 0) > 1 ? this.#linked.get(tree) : undefined;
     let inode = shared?.get(layerInode);
     if (inode === undefined) {
       inode = this.#inode(tree, layerInode, this.#current, entry);
       shared?.set(layerInode, inode);
     }
-    columns.entryInode.push(inode);
-    this.#names.push(tree.text.subarray(tree.nameStart.at(name), tree.nameEnd.at(name)));
-    columns.entryCount.set(this.#current, columns.entryCount.at(this.#current) + 1);
+    this.#entryInode[entry] = inode;
+    this.#name(entry, tree.text, tree.nameStart[name] ?? 0, tree.nameEnd[name] ?? 0);
+    this.#entries += 1;
+    this.#entryCount[this.#current] = (this.#entryCount[this.#current] ?? 0) + 1;
     if (directories.length > 0) {
-      columns.nlink.set(this.#current, columns.nlink.at(this.#current) + 1);
+      this.#nlink[this.#current] = (this.#nlink[this.#current] ?? 0) + 1;
       this.#directories.push({ inode, sources: directories });
     }
   }
 
   finish(): Tree {
-    const columns = this.#columns;
-    const names = this.#names.finish();
+    const inodes = this.#inodes;
     return new Tree({
-      mode: columns.mode.finish(),
-      uid: columns.uid.finish(),
-      gid: columns.gid.finish(),
-      size: columns.size.finish(),
-      mtimeSec: columns.mtimeSec.finish(),
-      mtimeNsec: columns.mtimeNsec.finish(),
-      nlink: columns.nlink.finish(),
-      rdev: columns.rdev.finish(),
-      xattr: columns.xattr.finish(),
-      content: columns.content.finish(),
-      linkStart: columns.linkStart.finish(),
-      linkLength: columns.linkLength.finish(),
-      parent: columns.parent.finish(),
-      firstEntry: columns.firstEntry.finish(),
-      entryCount: columns.entryCount.finish(),
-      nameEntry: columns.nameEntry.finish(),
-      linkBytes: this.#links.finish().bytes,
+      mode: this.#mode.slice(0, inodes),
+      uid: this.#uid.slice(0, inodes),
+      gid: this.#gid.slice(0, inodes),
+      size: this.#size.slice(0, inodes),
+      mtimeSec: this.#mtimeSec.slice(0, inodes),
+      mtimeNsec: this.#mtimeNsec.slice(0, inodes),
+      nlink: this.#nlink.slice(0, inodes),
+      rdev: this.#rdev.slice(0, inodes),
+      xattr: this.#xattr.slice(0, inodes),
+      content: this.#content.slice(0, inodes),
+      linkStart: this.#linkStart.slice(0, inodes),
+      linkLength: this.#linkLength.slice(0, inodes),
+      parent: this.#parent.slice(0, inodes),
+      firstEntry: this.#firstEntry.slice(0, inodes),
+      entryCount: this.#entryCount.slice(0, inodes),
+      nameEntry: this.#nameEntry.slice(0, inodes),
+      linkBytes: this.#linkBytes.slice(0, this.#links),
       xattrBytes: this.#xattrs.finish(),
-      entryInode: columns.entryInode.finish(),
-      nameOffset: names.offsets,
-      nameBytes: names.bytes,
+      entryInode: this.#entryInode.slice(0, this.#entries),
+      nameOffset: this.#nameOffset.slice(0, this.#entries + 1),
+      nameBytes: this.#nameBytes.slice(0, this.#nameOffset[this.#entries]),
       ...this.#contents.finish(),
     });
   }
 
-  #inode(tree: LayerTree, inode: number, parent: number, entry: number): number {
-    const columns = this.#columns;
-    const kind = tree.kind.at(inode) as Kind; // a layer tree holds nothing else
-    const toc = (tree.origin.get(inode) ?? tree).toc;
-    const row = tree.row.at(inode);
-    const target = kind === KIND.symlink ? toc.linkAt(row) : undefined;
-    const content = kind === KIND.file ? this.#contents.row(toc, toc.content[row] ?? NONE) : NONE;
-    const device = kind === KIND.chardev || kind === KIND.blockdev;
-    const sec = tree.mtimeSec.at(inode);
-    const nsec = tree.mtimeNsec.at(inode);
-    const timely = sec >= 0 && (sec < MAX_TIME_SEC || (sec === MAX_TIME_SEC && nsec <= MAX_TIME_NSEC));
-    columns.uid.push(tree.uid.at(inode));
-    columns.gid.push(tree.gid.at(inode));
-    columns.size.push(target === undefined ? this.#contents.size(content) : target.length);
-    columns.mtimeSec.push(timely ? sec : 0);
-    columns.mtimeNsec.push(timely ? nsec : 0);
-    columns.nlink.push(kind === KIND.directory ? 2 : tree.nlink.at(inode));
-    columns.rdev.push(device ? encodeDevice(toc.devMajor[row] ?? 0, toc.devMinor[row] ?? 0) : 0);
-    columns.xattr.push(this.#xattrs.offset(tree.xattrs[inode] ?? []));
-    columns.content.push(content);
-    columns.linkStart.push(target === undefined ? 0 : this.#links.byteLength);
-    columns.linkLength.push(target?.length ?? 0);
-    if (target !== undefined) this.#links.push(target);
-    columns.parent.push(parent);
-    columns.firstEntry.push(0);
-    columns.entryCount.push(0);
-    columns.nameEntry.push(entry);
-    return columns.mode.push(TYPE[kind] | (kind === KIND.symlink ? 0o777 : tree.mode.at(inode)));
+  #name(entry: number, text: Uint8Array, start: number, end: number): void {
+    const to = this.#nameOffset[entry] ?? 0;
+    if (to + end - start > this.#nameBytes.length) {
+      const grown = new Uint8Array(this.#nameBytes.length * 2 + 256);
+      grown.set(this.#nameBytes);
+      this.#nameBytes = grown;
+    }
+    const bytes = this.#nameBytes;
+    for (let i = 0; i < end - start; i += 1) bytes[to + i] = text[start + i] ?? 0;
+    this.#nameOffset[entry + 1] = to + end - start;
   }
 
-  /** An image without layers is an empty directory. */
-  #emptyRoot(): void {
-    const { mode, nlink, content, nameEntry, ...rest } = this.#columns;
-    mode.push(TYPE[KIND.directory] | 0o755);
-    nlink.push(2);
-    content.push(NONE);
-    nameEntry.push(NONE);
-    const { entryInode: _, ...others } = rest;
-    for (const column of Object.values(others)) column.push(0);
+  #inode(tree: LayerTree, from: number, parent: number, entry: number): number {
+    const inode = this.#inodes;
+    this.#inodes += 1;
+    const kind = tree.kindOf(from);
+    this.#uid[inode] = tree.uid[from] ?? 0;
+    this.#gid[inode] = tree.gid[from] ?? 0;
+    const sec = tree.mtimeSec[from] ?? 0;
+    const nsec = tree.mtimeNsec[from] ?? 0;
+    if (sec >= 0 && (sec < MAX_TIME_SEC || (sec === MAX_TIME_SEC && nsec <= MAX_TIME_NSEC))) {
+      this.#mtimeSec[inode] = sec;
+      this.#mtimeNsec[inode] = nsec;
+    }
+    this.#nlink[inode] = kind === KIND.directory ? 2 : (tree.nlink[from] ?? 0);
+    const xattrs = tree.xattrs[from];
+    if (xattrs !== undefined && xattrs.length > 0) this.#xattr[inode] = this.#xattrs.offset(xattrs);
+    this.#parent[inode] = parent;
+    this.#nameEntry[inode] = entry;
+    this.#content[inode] = NONE;
+    const mode = kind === KIND.symlink ? 0o777 : (tree.mode[from] ?? 0);
+    this.#mode[inode] = TYPE[kind] | mode;
+    if (kind === KIND.directory || kind === KIND.fifo) return inode;
+
+    const toc = tree.origin.size === 0 ? tree.toc : (tree.origin.get(from) ?? tree).toc;
+    const row = tree.row[from] ?? 0;
+    if (kind === KIND.file) {
+      const content = this.#contents.row(toc, toc.content[row] ?? NONE);
+      this.#content[inode] = content;
+      this.#size[inode] = this.#contents.sizeBytes(content);
+    } else if (kind === KIND.symlink) {
+      const target = toc.linkAt(row);
+      this.#linkBytes.set(target, this.#links);
+      this.#linkStart[inode] = this.#links;
+      this.#linkLength[inode] = target.length;
+      this.#size[inode] = target.length;
+      this.#links += target.length;
+    } else {
+      this.#rdev[inode] = encodeDevice(toc.devMajor[row] ?? 0, toc.devMinor[row] ?? 0);
+    }
+    return inode;
   }
 }
 
@@ -171,59 +222,15 @@ export function encodeDevice(major: number, minor: number): number {
   return ((minor & 0xff) | ((major & 0xfff) << 8) | ((minor & 0xfff00) << 12)) >>> 0;
 }
 
-/** The contents that the tree uses, numbered as they are met. */
-class ContentTable {
-  readonly #layers: readonly LayerToc[];
-  readonly #index: DigestIndex;
-  /** By layer: the row in `#index` of each of its contents. */
-  readonly #unique = new Map<LayerToc, Uint32Array>();
-  /** By row in `#index`: the lowest layer that has it, and its row there. */
-  readonly #layer = growing.u16();
-  readonly #row = growing.u32();
-  /** By row in `#index`: row in the tree + 1. */
-  readonly #rows: Uint32Array;
-  readonly #used = growing.u32();
+function sum<T>(values: readonly T[], of: (value: T) => number): number {
+  return values.reduce((total, value) => total + of(value), 0);
+}
 
-  constructor(layers: readonly LayerToc[]) {
-    this.#layers = layers;
-    this.#index = new DigestIndex(layers.reduce((sum, layer) => sum + layer.contentCount, 0));
-    for (const [number, layer] of layers.entries()) {
-      const unique = new Uint32Array(layer.contentCount);
-      for (let row = 0; row < unique.length; row += 1) {
-        unique[row] = this.#index.add(layer.contents.digest, row);
-        if (this.#index.length === this.#row.length) continue;
-        this.#layer.push(number);
-        this.#row.push(row);
-      }
-      this.#unique.set(layer, unique);
-    }
-    this.#rows = new Uint32Array(this.#index.length);
+/** The most that the targets of a layer's symlinks take up: its own, and of those copied up. */
+function targetBytes(tree: LayerTree): number {
+  let total = tree.toc.link.bytes.length;
+  for (const [inode, origin] of tree.origin) {
+    if (tree.kindOf(inode) === KIND.symlink) total += origin.toc.linkAt(tree.row[inode] ?? 0).length;
   }
-
-  row(layer: LayerToc, content: number): number {
-    const unique = content === NONE ? undefined : this.#unique.get(layer)?.[content];
-    if (unique === undefined) return NONE;
-    if (this.#rows[unique] === 0) this.#rows[unique] = this.#used.push(unique) + 1;
-    return (this.#rows[unique] ?? 0) - 1;
-  }
-
-  size(row: number): number {
-    if (row === NONE) return 0;
-    const unique = this.#used.at(row);
-    return this.#layers[this.#layer.at(unique)]?.contents.sizeBytes[this.#row.at(unique)] ?? 0;
-  }
-
-  finish(): Pick<Tree, 'contentDigest' | 'contentSize' | 'contentLayer' | 'contentRow'> {
-    const used = this.#used.finish();
-    const contentDigest = new Uint8Array(used.length * 32);
-    const contentLayer = Uint16Array.from(used, (unique) => this.#layer.at(unique));
-    const contentRow = Uint32Array.from(used, (unique) => this.#row.at(unique));
-    for (let row = 0; row < used.length; row += 1) {
-      const from = (contentRow[row] ?? 0) * 32;
-      const digests = this.#layers[contentLayer[row] ?? 0]?.contents.digest;
-      if (digests !== undefined) contentDigest.set(digests.subarray(from, from + 32), row * 32);
-    }
-    const contentSize = Float64Array.from(used, (_, row) => this.size(row));
-    return { contentDigest, contentSize, contentLayer, contentRow };
-  }
+  return total;
 }

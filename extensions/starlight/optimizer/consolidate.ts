@@ -1,3 +1,4 @@
+import { digestWords } from '../../../schemas/toc/digest-index.ts';
 import type { Missing } from './difference.ts';
 import type { WantedImage } from './image.ts';
 
@@ -29,8 +30,9 @@ export function consolidate(missing: Missing, images: readonly WantedImage[]): P
   let firstContent = 0;
   for (const toc of images.flatMap((image) => image.layers)) {
     const { contents, payloads } = toc;
+    const words = digestWords(contents.digest);
     for (let row = 0; row < toc.contentCount; row += 1) {
-      const one = index.find(contents.digest, row);
+      const one = index.find(words, row);
       const carrier = contents.payload[row] ?? 0;
       const length = payloads.length[carrier] ?? 0;
       if (one < 0 || length >= (cost[one] ?? 0)) continue;

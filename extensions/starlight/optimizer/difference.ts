@@ -1,4 +1,4 @@
-import { DigestIndex } from '../../../schemas/toc/digest-index.ts';
+import { DigestIndex, digestWords } from '../../../schemas/toc/digest-index.ts';
 import type { Tree } from '../../../schemas/toc/tree.ts';
 
 /** Contents, each digest once. */
@@ -20,14 +20,16 @@ export const NOT_MISSING = 0xffffffff;
 export function difference(wanted: readonly Tree[], held: readonly Tree[]): Missing {
   const had = new DigestIndex(held.reduce((sum, tree) => sum + tree.contentCount, 0));
   for (const tree of held) {
-    for (let row = 0; row < tree.contentCount; row += 1) had.add(tree.contentDigest, row);
+    const words = digestWords(tree.contentDigest);
+    for (let row = 0; row < tree.contentCount; row += 1) had.add(words, row);
   }
-  const index = new DigestIndex();
+  const index = new DigestIndex(Math.max(0, ...wanted.map((tree) => tree.contentCount)));
   const rows = wanted.map((tree) => {
     const missing = new Uint32Array(tree.contentCount).fill(NOT_MISSING);
+    const words = digestWords(tree.contentDigest);
     for (let row = 0; row < tree.contentCount; row += 1) {
-      if (had.length > 0 && had.find(tree.contentDigest, row) >= 0) continue;
-      missing[row] = index.add(tree.contentDigest, row);
+      if (had.length > 0 && had.find(words, row) >= 0) continue;
+      missing[row] = index.add(words, row);
     }
     return missing;
   });

@@ -52,12 +52,17 @@ export function likelyStart(tree: Tree, command: readonly string[]): Uint8Array 
   return likely;
 }
 
-const SO = Buffer.from('.so');
-const LOADER = Buffer.from('ld-');
-
 /** What a file in a directory of libraries is. */
 function library(name: Uint8Array): Likely {
-  const text = Buffer.from(name.buffer, name.byteOffset, name.length);
-  if (!text.includes(SO)) return LIKELY.rest;
-  return text.subarray(0, 3).equals(LOADER) ? LIKELY.loader : LIKELY.library;
+  if (!hasSo(name)) return LIKELY.rest;
+  return name[0] === L && name[1] === D && name[2] === DASH ? LIKELY.loader : LIKELY.library;
+}
+
+const [DOT, S, O, L, D, DASH] = Buffer.from('.sold-');
+
+function hasSo(name: Uint8Array): boolean {
+  for (let at = 0; at + 2 < name.length; at += 1) {
+    if (name[at] === DOT && name[at + 1] === S && name[at + 2] === O) return true;
+  }
+  return false;
 }

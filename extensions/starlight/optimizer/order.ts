@@ -18,7 +18,9 @@ const LARGEST_KIND = 255;
 export function order(missing: Missing, placement: Placement, images: readonly WantedImage[]): Uint32Array {
   const rank = new Float64Array(missing.count).fill(Number.POSITIVE_INFINITY);
   const kind = new Uint8Array(missing.count).fill(LARGEST_KIND);
-  const where: { image: number; content: number }[] = [];
+  /** Where the digest of a traced one stands. */
+  const inImage = new Uint16Array(missing.count);
+  const atContent = new Uint32Array(missing.count);
   for (const [image, { tree, ranks, command }] of images.entries()) {
     const rows = missing.rows[image] ?? new Uint32Array(0);
     const average = averageRanks(tree, ranks);
@@ -27,7 +29,8 @@ export function order(missing: Missing, placement: Placement, images: readonly W
       const one = average[content] ?? Number.POSITIVE_INFINITY;
       if (row === NOT_MISSING || one >= (rank[row] ?? 0)) continue;
       rank[row] = one;
-      where[row] = { image, content };
+      inImage[row] = image;
+      atContent[row] = content;
     }
     const likely = likelyStart(tree, command);
     for (let inode = 0; inode < likely.length; inode += 1) {
@@ -37,13 +40,15 @@ export function order(missing: Missing, placement: Placement, images: readonly W
     }
   }
   const digestOrder = (a: number, b: number): number => {
-    const [x, y] = [where[a], where[b]];
-    const [left, right] = [images[x?.image ?? 0]?.tree, images[y?.image ?? 0]?.tree];
-    if (x === undefined || y === undefined || left === undefined || right === undefined) return 0;
-    const [from, to] = [x.content * 32, y.content * 32];
+    const [left, right] = [images[inImage[a] ?? 0]?.tree, images[inImage[b] ?? 0]?.tree];
+    if (left === undefined || right === undefined) return 0;
+    const [from, to] = [(atContent[a] ?? 0) * 32, (atContent[b] ?? 0) * 32];
     return compareBytes(left.contentDigest, from, from + 32, right.contentDigest, to, to + 32);
   };
-  const traced = [...rank.keys()].filter((row) => rank[row] !== Number.POSITIVE_INFINITY);
+  const traced: number[] = [];
+  for (let row = 0; row < rank.length; row += 1) {
+    if (rank[row] !== Number.POSITIVE_INFINITY) traced.push(row);
+  }
   traced.sort((a, b) => (rank[a] ?? 0) - (rank[b] ?? 0) || digestOrder(a, b));
   const out = new Uint32Array(missing.count);
   out.set(traced);
@@ -54,16 +59,30 @@ export function order(missing: Missing, placement: Placement, images: readonly W
 /** The rows without a rank. Sorted as numbers, whose highest bits are kind and size, whose lowest the place. */
 function untraced(rank: Float64Array, kind: Uint8Array, placement: Placement): Uint32Array {
   const keys = new Float64Array(rank.length);
-  const rowOf = new Map<number, number>();
+  let highest = 0;
   let count = 0;
   for (let row = 0; row < rank.length; row += 1) {
     if (rank[row] !== Number.POSITIVE_INFINITY) continue;
-    const size = placement.sizeBytes[row] ?? 0;
-    const step = SIZE_STEPS_BYTES.filter((bytes) => size >= bytes).length;
     const content = placement.content[row] ?? 0;
-    keys[count] = ((kind[row] ?? 0) * (SIZE_STEPS_BYTES.length + 1) + step) * 2 ** 32 + content;
-    rowOf.set(content, row);
+    const group = (kind[row] ?? 0) * SIZE_STEPS + sizeStep(placement.sizeBytes[row] ?? 0);
+    keys[count] = group * 2 ** 32 + content;
+    highest = Math.max(highest, content);
     count += 1;
   }
-  return Uint32Array.from(keys.subarray(0, count).sort(), (key) => rowOf.get(key % 2 ** 32) ?? 0);
+  const rowOf = new Uint32Array(highest + 1);
+  for (let row = 0; row < rank.length; row += 1) {
+    if (rank[row] === Number.POSITIVE_INFINITY) rowOf[placement.content[row] ?? 0] = row;
+  }
+  const sorted = keys.subarray(0, count).sort();
+  const rows = new Uint32Array(count);
+  for (let i = 0; i < count; i += 1) rows[i] = rowOf[(sorted[i] ?? 0) % 2 ** 32] ?? 0;
+  return rows;
+}
+
+const SIZE_STEPS = SIZE_STEPS_BYTES.length + 1;
+
+function sizeStep(sizeBytes: number): number {
+  let step = 0;
+  for (const bytes of SIZE_STEPS_BYTES) if (sizeBytes >= bytes) step += 1;
+  return step;
 }

@@ -6,9 +6,10 @@ POLICY_MARK='# written by Starlight'\''s scripts/setup.sh for the time of an ins
 # services that come with the packages; what we install is left stopped and not started at boot
 UNITS='containerd docker-registry redis-server postgresql'
 
-is_there() { # command:NAME or file:PATTERN
+is_there() { # command:NAME, static:NAME (a command that needs no libraries) or file:PATTERN
   case $1 in
     command:*) command -v "${1#command:}" >/dev/null || [ -x "/usr/sbin/${1#command:}" ] ;;
+    static:*) command -v "${1#static:}" >/dev/null && ! ldd "$(command -v "${1#static:}")" >/dev/null 2>&1 ;;
     file:*) compgen -G "${1#file:}" >/dev/null ;;
   esac
 }

@@ -60,6 +60,11 @@ export const WorkerConfigSchema = Type.Object({
       default: 'auto',
       description: 'How images are mounted; auto takes the first that works here.',
     }),
+    unmountAtExit: Type.Boolean({
+      default: false,
+      description:
+        'Unmount images when stopping. Otherwise (kernel driver) running containers wait for the next daemon.',
+    }),
     waitLimitMs: Ms(300_000, 'How long an open waits for its content before it fails (EIO); 0 for ever.', 0),
   }),
   store: Type.Object({

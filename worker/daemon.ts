@@ -73,8 +73,9 @@ async function wire(options: DaemonOptions, steps: ShutdownStep[]): Promise<void
   const documents = await DocumentFiles.open(root);
   const store = await ContentStore.open(root, { fsync: config.store.fsync });
   closing('store', async () => store.close());
-  const driver = await chooseDriver(config.filesystem.driver, log);
-  closing('mounts', () => driver.close());
+  const descriptorDirectory = join(root, 'descriptors');
+  const driver = await chooseDriver(config.filesystem.driver, log, { descriptorDirectory });
+  closing('mounts', () => driver.close({ leaveMounted: !config.filesystem.unmountAtExit }));
 
   const proxy = new ProxyClient({ ...config.proxy, url, nowMs });
   closing('proxy client', () => proxy.close());
@@ -130,6 +131,7 @@ async function wire(options: DaemonOptions, steps: ShutdownStep[]): Promise<void
   closing('downloads', () => downloads.close());
 
   const ensured = await snapshotter.ensureMounts(stopping.signal);
+  await mounts.sweep(stopping.signal);
   log.info({ mounted: ensured.mounted, failed: ensured.failed.length }, 'mounted what snapshots need');
   const socketPath = config.snapshotter.socket;
   const server = await serveSnapshotter({ socketPath, snapshotter, log: snapshotterLog });

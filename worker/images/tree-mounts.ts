@@ -1,16 +1,15 @@
-import { mkdir, rmdir } from 'node:fs/promises';
+import { mkdir, readdir, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { ChainId } from '../../schemas/oci/chain-id.ts';
-import { digestHex } from '../../schemas/oci/digest.ts';
-import type { FileSystemDriver, MountedTree } from '../filesystem/driver.ts';
+import { digestHex, isDigest } from '../../schemas/oci/digest.ts';
+import type { FileSystemDriver, MountedTree, MountOptions } from '../filesystem/driver.ts';
 import { KeyLock } from '../snapshotter/key-lock.ts';
 import type { SnapshotKey } from '../snapshotter/snapshot.ts';
 import type { ContentStore } from '../store/content-store.ts';
 import type { Catalogue } from './catalogue.ts';
 import type { ContentDemand, TraceSink } from './content-demand.ts';
 import type { Image } from './image.ts';
-import { clearStaleMount } from './stale-mounts.ts';
 import type { TableCache } from './trees.ts';
 
 type Held = { readonly mounted: MountedTree; readonly image: Image; readonly keys: Set<SnapshotKey> };
@@ -26,6 +25,9 @@ export type TreeMountsDeps = {
   readonly waitLimitMs: number;
   readonly log: Logger;
 };
+
+/** Holds what nobody needs for the moment in which it is taken away. */
+const SWEEP_KEY = 'sweep' as SnapshotKey; // containerd's keys have its namespace in front
 
 /** An image that a snapshot needs and that the catalogue does not know. */
 export class UnknownChainError extends Error {
@@ -66,6 +68,25 @@ export class TreeMounts {
     });
   }
 
+  /** Takes away what an earlier daemon left mounted and no snapshot needs; after those that are needed are mounted. */
+  async sweep(signal: AbortSignal): Promise<void> {
+    const { root, log } = this.#deps;
+    const names = await readdir(join(root, 'mounts')).catch((error: unknown) => {
+      if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return [];
+      throw error;
+    });
+    for (const name of names) {
+      const chainId = `sha256:${name}`;
+      if (!isDigest(chainId) || this.#held.has(chainId as ChainId)) continue; // the directories are of chains
+      try {
+        await this.mount(chainId as ChainId, SWEEP_KEY, signal);
+        await this.unmount(chainId as ChainId, SWEEP_KEY);
+      } catch (error) {
+        log.warn({ err: error, chainId }, 'a mount of an earlier daemon cannot be taken away');
+      }
+    }
+  }
+
   /** Which of the image's layers are mounted, and how busy they are. */
   isMounted(image: Image): boolean {
     return image.layers.some((layer) => this.#held.has(layer.chainId));
@@ -88,8 +109,6 @@ export class TreeMounts {
     const loaded = await tables.load(image.tocDigest);
     const tree = loaded.tree(depth);
     const mountpoint = join(root, 'mounts', digestHex(chainId));
-    await clearStaleMount(mountpoint, signal);
-    await mkdir(mountpoint, { recursive: true, mode: 0o700 });
     let record: ((path: Uint8Array) => void) | undefined;
     const contents = {
       directory: store.directory,
@@ -97,23 +116,22 @@ export class TreeMounts {
       want: (digest: Parameters<ContentDemand['want']>[1], waiting: AbortSignal) =>
         demand.want(image, digest, waiting).finally(() => void loaded),
     };
-    const mounted = await driver.mount(
-      tree,
-      mountpoint,
-      contents,
-      {
-        waitLimitMs,
-        log,
-        onOpen: (inode) => {
-          record ??= traces.begin(image);
-          record?.(tree.firstPath(inode));
-        },
+    const options: MountOptions = {
+      waitLimitMs,
+      log,
+      onOpen: (inode) => {
+        record ??= traces.begin(image);
+        record?.(tree.firstPath(inode));
       },
-      signal,
-    );
+    };
+    const resumed = await driver.resume(tree, mountpoint, contents, options, signal);
+    // Not before: a dead mount there answers nothing but ENOTCONN.
+    if (resumed === undefined) await mkdir(mountpoint, { recursive: true, mode: 0o700 });
+    const mounted = resumed ?? (await driver.mount(tree, mountpoint, contents, options, signal));
     const held: Held = { mounted, image, keys: new Set() };
     this.#held.set(chainId, held);
-    log.info({ chainId, depth, inodes: tree.inodeCount, driver: mounted.driver }, 'mounted');
+    const how = resumed === undefined ? 'mounted' : 'resumed';
+    log.info({ chainId, depth, inodes: tree.inodeCount, driver: mounted.driver }, `a tree is ${how}`);
     void mounted.closed.then(() => {
       if (this.#held.get(chainId) !== held) return;
       this.#held.delete(chainId);

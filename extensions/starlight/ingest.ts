@@ -1,6 +1,6 @@
 import type { Digest } from '../../schemas/oci/digest.ts';
 import type { Platform } from '../../schemas/oci/types.ts';
-import type { Directory, ImageRecord, RankRow, RawDocument } from './directory.ts';
+import type { Directory, ImageRecord, LayerRecord, RankRow, RawDocument } from './directory.ts';
 import type { ImageStore } from './image-store.ts';
 import { LayerScanner } from './layer-scanner.ts';
 import { inheritRanks } from './optimizer/inherit-ranks.ts';
@@ -136,7 +136,8 @@ export class Ingester {
     signal: AbortSignal,
   ): Promise<IngestResult> {
     const reads = [];
-    for (const entry of entries) reads.push(await this.#read(repository, entry, signal));
+    const scanned = new Map<Digest, LayerRecord>();
+    for (const entry of entries) reads.push(await this.#read(repository, entry, scanned, signal));
     const images = reads.flatMap((read) => (read.kind === 'image' ? [read] : []));
     if (images.length === 0) {
       const reasons = new Set(reads.flatMap((read) => (read.kind === 'not-converted' ? [read.reason] : [])));
@@ -177,10 +178,15 @@ export class Ingester {
     };
   }
 
-  async #read(repository: CallerRepository, { document, platform }: Entry, signal: AbortSignal) {
+  async #read(
+    repository: CallerRepository,
+    { document, platform }: Entry,
+    scanned: Map<Digest, LayerRecord>,
+    signal: AbortSignal,
+  ) {
     const known = await this.#directory.image(document.digest, signal);
     if (known !== undefined) return { kind: 'image', image: known, layers: [], already: true } as const;
-    const read = await readImage(repository, document, platform, this.#scanner, signal);
+    const read = await readImage(repository, document, platform, this.#scanner, scanned, signal);
     return read.kind === 'image' ? { ...read, already: false } : read;
   }
 

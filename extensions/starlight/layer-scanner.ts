@@ -27,15 +27,18 @@ export class LayerScanner {
 
   /**
    * The records of these layers of a manifest, in their order.
+   * @param scanned what this caller's ingest has read so far, of this repository; added to.
    * @throws {StarlightError} `image-refused` when a layer is missing, damaged or unfit.
    */
   async layers(
     repository: CallerRepository,
     manifest: Digest,
     descriptors: readonly Descriptor[],
+    scanned: Map<Digest, LayerRecord>,
     signal: AbortSignal,
   ): Promise<readonly LayerRecord[]> {
-    const unique = [...new Map(descriptors.map((layer) => [layer.digest, layer])).values()];
+    const wanted = new Map(descriptors.map((layer) => [layer.digest, layer]));
+    const unique = [...wanted.values()].filter(({ digest }) => !scanned.has(digest));
     const found = await this.#directory.layers(
       unique.map(({ digest }) => digest),
       signal,
@@ -55,15 +58,12 @@ export class LayerScanner {
         throw error;
       }
     });
-    const settled = await Promise.allSettled(work);
+    for (const result of await Promise.allSettled(work)) {
+      if (result.status === 'fulfilled') scanned.set(result.value.digest, result.value);
+    }
     signal.throwIfAborted();
     if (failed.signal.aborted) throw failed.signal.reason;
-    const records = new Map(
-      settled.flatMap((result) =>
-        result.status === 'fulfilled' ? [[result.value.digest, result.value] as const] : [],
-      ),
-    );
-    return descriptors.flatMap(({ digest }) => records.get(digest) ?? []);
+    return descriptors.flatMap(({ digest }) => scanned.get(digest) ?? []);
   }
 
   #scanOnce(

@@ -1,5 +1,5 @@
 import { ANNOTATION } from '../../schemas/oci/annotations.ts';
-import { digestOf } from '../../schemas/oci/digest.ts';
+import { type Digest, digestOf } from '../../schemas/oci/digest.ts';
 import { formatPlatform } from '../../schemas/oci/platform.ts';
 import {
   DocumentError,
@@ -34,6 +34,7 @@ export async function readImage(
   document: RawDocument,
   indexPlatform: Platform | undefined,
   scanner: LayerScanner,
+  scanned: Map<Digest, LayerRecord>,
   signal: AbortSignal,
 ): Promise<ReadImage> {
   const refuse = (reason: string, cause?: unknown): never => {
@@ -55,7 +56,7 @@ export async function readImage(
   }
   const config = await readConfig(repository, manifest, refuse, signal);
   const imageConfig = parse(parseImageConfig, config.bytes);
-  const layers = await scanner.layers(repository, document.digest, manifest.layers, signal);
+  const layers = await scanner.layers(repository, document.digest, manifest.layers, scanned, signal);
   const diffIds = imageConfig.rootfs.diff_ids;
   if (diffIds.length !== layers.length) {
     refuse(`its config names ${diffIds.length} layers, its manifest ${layers.length}`);

@@ -72,6 +72,7 @@ export function loadConfig<S extends TObject>(request: ConfigRequest<S>): Loaded
   const value: Record<string, unknown> = {};
   for (const leaf of leaves) {
     if (!leaf.optionalGroups.every((group) => present.has(group))) continue;
+    groupOf(value, leaf.path); // a required group is there even if nothing in it is set
     const setting = chosen.get(leaf);
     const fallback: unknown = leaf.schema.default;
     if (setting !== undefined) place(value, leaf.path, setting.value);
@@ -112,10 +113,15 @@ function valueFault({ leaf, value, origin }: Setting): string | undefined {
 }
 
 function place(root: Record<string, unknown>, path: readonly string[], value: unknown): void {
+  groupOf(root, path)[path.at(-1) ?? ''] = value;
+}
+
+/** The group that holds the leaf at `path`, made where it is missing. */
+function groupOf(root: Record<string, unknown>, path: readonly string[]): Record<string, unknown> {
   let group = root;
   for (const name of path.slice(0, -1)) {
     group[name] ??= {};
     group = group[name] as Record<string, unknown>; // made by the line above, here or at an earlier leaf
   }
-  group[path.at(-1) ?? ''] = value;
+  return group;
 }

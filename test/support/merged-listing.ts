@@ -34,15 +34,15 @@ export function listing(tree: Tree, texts: readonly (readonly LayerEntry[])[]): 
   return lines.sort();
 }
 
-const TYPES: Readonly<Record<number, string>> = {
-  0o040000: 'd',
-  0o100000: 'f',
-  0o120000: 'l',
-  0o020000: 'c',
-  0o060000: 'b',
-  0o010000: 'p',
-};
+const TYPES: ReadonlyMap<number, string> = new Map([
+  [0o040000, 'd'],
+  [0o100000, 'f'],
+  [0o120000, 'l'],
+  [0o020000, 'c'],
+  [0o060000, 'b'],
+  [0o010000, 'p'],
+]);
 
 function type(tree: Tree, inode: number): string {
-  return TYPES[(tree.mode[inode] ?? 0) & 0o170000] ?? '?';
+  return TYPES.get((tree.mode[inode] ?? 0) & 0o170000) ?? '?';
 }

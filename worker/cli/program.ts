@@ -1,6 +1,7 @@
 import { Command, Option } from 'commander';
 import type { CommandContext } from './context.ts';
 import { ControlClient } from './control-client.ts';
+import { convertCommand } from './convert.ts';
 import { gcCommand } from './gc.ts';
 import { notifyCommand } from './notify.ts';
 import { optimizerCommand } from './optimizer.ts';
@@ -47,6 +48,7 @@ Examples:
   ctr run --snapshotter starlight registry.example/starlight/redis:7 redis1`,
     );
   for (const make of [
+    convertCommand,
     pullCommand,
     statusCommand,
     notifyCommand,

@@ -1,0 +1,124 @@
+import { Command } from 'commander';
+import { type Conversion, convert } from '../../schemas/image/convert.ts';
+import { dockerCredentials } from '../../schemas/image/credentials.ts';
+import { ImageError } from '../../schemas/image/image-error.ts';
+import { parseImageName } from '../../schemas/image/image-name.ts';
+import { Endpoints } from '../../schemas/image/open-image.ts';
+import { parsePlatform } from '../../schemas/oci/platform.ts';
+import { formatReference } from '../../schemas/oci/reference.ts';
+import type { Platform } from '../../schemas/oci/types.ts';
+import { CliError } from './cli-error.ts';
+import type { ContextSource } from './context.ts';
+import { conversionReport, reportText } from './convert-report.ts';
+import { ConvertProgress } from './convert-progress.ts';
+import { DEFAULT_PROXY } from './notify.ts';
+import { notifyProxy } from './notify-client.ts';
+import type { Terminal } from './terminal.ts';
+
+interface ConvertCliOptions {
+  readonly platform: string;
+  readonly estargz?: boolean;
+  readonly notify?: boolean;
+  readonly proxy: string;
+  readonly token?: string;
+  readonly insecureSource?: boolean;
+  readonly insecureDestination?: boolean;
+}
+
+export function convertCommand(context: ContextSource): Command {
+  return new Command('convert')
+    .summary('make an image that can be started before it has arrived')
+    .description(
+      'Copies an image so that its files can be had one by one. The result is an ordinary image to everybody\n' +
+        'else: only the framing of its gzip layers is new, its configuration and diffIDs are those of the source.\n' +
+        'Needs neither the daemon nor root. SRC and DST are registry.example/name:tag or oci:DIRECTORY[:TAG].',
+    )
+    .argument('<src>', 'the image, or index of images, to convert')
+    .argument('<dst>', 'where the result goes')
+    .option('--platform <list>', 'all, or some of an index: linux/amd64,linux/arm64', 'all')
+    .option('--estargz', 'make the layers valid eStargz as well; this changes diffIDs and configuration')
+    .option('--notify', 'tell the proxy of the result')
+    .option('--proxy <url>', 'the proxy, for --notify', process.env['STARLIGHT_PROXY'] ?? DEFAULT_PROXY)
+    .option('--token <token>', "the proxy's token, where it asks for one", process.env['STARLIGHT_TOKEN'])
+    .option('--insecure-source', 'allow plain HTTP and unknown certificates at the source')
+    .option('--insecure-destination', 'allow plain HTTP and unknown certificates at the destination')
+    .addHelpText(
+      'after',
+      `
+Credentials are those of docker login and podman login. A registry on this machine is spoken to in plain HTTP.
+
+Examples:
+  ctr-starlight convert registry.example/redis:7 registry.example/starlight/redis:7
+  ctr-starlight convert --platform linux/amd64 --notify docker.io/redis:7 127.0.0.1:5000/redis:7
+  ctr-starlight convert oci:/tmp/layout:redis oci:/tmp/converted:redis`,
+    )
+    .action(async (source: string, destination: string, options: ConvertCliOptions) => {
+      const { terminal, signal } = context();
+      const platforms = parsePlatforms(options.platform);
+      const progress = new ConvertProgress(terminal);
+      try {
+        await using endpoints = new Endpoints({
+          source,
+          destination,
+          credentials: dockerCredentials(process.env),
+          insecureSource: options.insecureSource ?? false,
+          insecureDestination: options.insecureDestination ?? false,
+        });
+        const conversion = await convert(
+          endpoints.source,
+          endpoints.sink,
+          { platforms, estargz: options.estargz ?? false, listener: progress },
+          signal,
+        );
+        progress.clear();
+        await report(terminal, conversion, destination, options, signal);
+      } catch (error) {
+        progress.clear();
+        if (error instanceof ImageError) throw new CliError(error.kind, error.message, { cause: error });
+        throw error;
+      }
+    });
+}
+
+function parsePlatforms(list: string): Platform[] | undefined {
+  if (list === 'all') return undefined;
+  try {
+    return list.split(',').map((one) => parsePlatform(one.trim()));
+  } catch (cause) {
+    if (!(cause instanceof RangeError)) throw cause;
+    throw new CliError('invalid-platform', cause.message, { cause });
+  }
+}
+
+async function report(
+  terminal: Terminal,
+  conversion: Conversion,
+  destination: string,
+  options: ConvertCliOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  const summary = conversionReport(conversion);
+  if (!terminal.json) terminal.out(reportText(summary, destination));
+  const notified = options.notify === true ? await notify(destination, options, signal) : undefined;
+  if (terminal.json) {
+    terminal.out(`${JSON.stringify({ ...summary, ...(notified === undefined ? {} : { notified }) })}\n`);
+  } else if (notified !== undefined) {
+    for (const image of notified.images) terminal.out(`proxy: ${image.platform} ${image.status}\n`);
+  }
+}
+
+async function notify(
+  destination: string,
+  options: ConvertCliOptions,
+  signal: AbortSignal,
+): ReturnType<typeof notifyProxy> {
+  const name = parseImageName(destination);
+  if (name.kind === 'layout') {
+    throw new CliError('invalid-name', 'a proxy cannot be told of an image in a directory', {
+      hint: 'convert to a registry, or leave --notify away',
+    });
+  }
+  const { proxy, token } = options;
+  const reference = formatReference(name.reference);
+  return await notifyProxy({ proxy, reference, ...(token === undefined ? {} : { token }) }, signal);
+}

@@ -232,12 +232,10 @@ export class Snapshotter {
     const { labels, parent } = request;
     const chainId = Object.hasOwn(labels, SNAPSHOT_REF_LABEL) ? labels[SNAPSHOT_REF_LABEL] : undefined;
     if (!isChainId(chainId)) return undefined;
+    // asked although there may be a record, because the image may be gone since
+    if (!(await remoteImages.available(chainId, labels, signal))) return undefined;
     const present = metadata.findRemote(chainId, parent);
     if (present !== undefined) return present.key;
-    if (!(await remoteImages.available(chainId, labels, signal))) return undefined;
-    // two requests may have waited for the same answer
-    const made = metadata.findRemote(chainId, parent);
-    if (made !== undefined) return made.key;
     const key = this.#remoteKey(chainId, parent);
     return metadata.insert({ kind: 'remote', chainId, key, parent, labels, nowNs: clock() }).key;
   }

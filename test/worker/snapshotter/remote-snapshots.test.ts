@@ -64,14 +64,14 @@ describe('remote snapshots', () => {
     assert.equal(home.images.references.size, 0);
   });
 
-  it('are asked for with the labels of Prepare, once', async () => {
+  it('are asked for with the labels of Prepare, each time', async () => {
     await claimBoth();
     await assert.rejects(home.prepare('other/1/extract', undefined, refTo(FIRST)), {
       kind: 'already-exists',
     });
     assert.deepEqual(
       home.images.asked.map(({ chainId }) => chainId),
-      [FIRST, SECOND],
+      [FIRST, SECOND, FIRST],
     );
     assert.equal(home.images.asked[0]?.labels[CRI_LABEL], 'registry/image:v1');
   });
@@ -106,6 +106,15 @@ describe('remote snapshots', () => {
     await home.remove(infos[1]?.key ?? '');
     await home.snapshotter.drained();
     assert.deepEqual(home.images.releasedChains, [SECOND]);
+  });
+
+  it('give way to unpacking when the image is gone', async () => {
+    await assert.rejects(home.prepare('one', undefined, refTo(FIRST)), { kind: 'already-exists' });
+    home.images.trees.delete(FIRST);
+    const [mount] = await home.prepare('two', undefined, refTo(FIRST));
+    assert.equal(mount?.type, 'bind');
+    await home.commit('ns/2/unpacked', 'two', refTo(FIRST));
+    assert.equal(home.snapshotter.stat(keyOf('ns/2/unpacked')).source.kind, 'local');
   });
 
   const ORDINARY: readonly (readonly [string, Labels])[] = [

@@ -1,5 +1,6 @@
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, existsSync } from 'node:fs';
 import { endianness } from 'node:os';
+import { delimiter, join } from 'node:path';
 import type { DriverName, FileSystemDriver, FileSystemLog } from './driver.ts';
 import { FileSystemError } from './error.ts';
 
@@ -73,9 +74,16 @@ function obstacle(name: DriverName): string | undefined {
   } catch (error) {
     return `${FUSE_DEVICE}: ${(error as NodeJS.ErrnoException).code ?? String(error)}`;
   }
-  if (name !== 'kernel') return undefined;
+  if (name === 'fuse-native')
+    return hasProgram('fusermount') ? undefined : 'fusermount is not installed (fuse3)';
   if (process.platform !== 'linux') return `the platform is ${process.platform}`;
   if (endianness() !== 'LE') return 'the machine is big endian';
   if (process.geteuid?.() !== 0) return 'mount(2) needs root';
   return undefined;
+}
+
+function hasProgram(program: string): boolean {
+  return (process.env['PATH'] ?? '')
+    .split(delimiter)
+    .some((directory) => existsSync(join(directory, program)));
 }

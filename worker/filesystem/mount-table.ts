@@ -1,17 +1,37 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, realpathSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
+
+const MOUNT_TABLE = '/proc/self/mountinfo';
 
 /**
- * Is something mounted on exactly this absolute path? Read from the mount table: asking the path itself would
- * wait for a file system whose process is dead.
+ * The device (`major:minor`) of what is mounted on exactly this absolute path, the topmost if there are
+ * several; undefined when nothing is. Read from the mount table: asking the path itself would wait for a file
+ * system whose process is dead.
  */
-export function isMounted(
-  mountpoint: string,
-  table: string = readFileSync('/proc/self/mountinfo', 'utf8'),
-): boolean {
+export function mountedDevice(mountpoint: string, table: string = readTable()): string | undefined {
   // mountinfo: id, parent, major:minor, root, mountpoint (space, tab, newline and backslash in octal), …
   const wanted = mountpoint.replace(
     /[ \t\n\\]/g,
     (char) => `\\${char.charCodeAt(0).toString(8).padStart(3, '0')}`,
   );
-  return table.split('\n').some((line) => line.split(' ')[4] === wanted);
+  const fields = table.split('\n').map((line) => line.split(' '));
+  return fields.findLast((line) => line[4] === wanted)?.[2];
+}
+
+/** Is something mounted on exactly this absolute path? */
+export function isMounted(mountpoint: string, table: string = readTable()): boolean {
+  return mountedDevice(mountpoint, table) !== undefined;
+}
+
+/**
+ * The path of a mountpoint as the mount table has it: absolute, without symlinks. The mountpoint itself is
+ * not touched, which may be a file system without a process.
+ */
+export function canonicalMountpoint(mountpoint: string): string {
+  const absolute = resolve(mountpoint);
+  return join(realpathSync(dirname(absolute)), basename(absolute));
+}
+
+function readTable(): string {
+  return readFileSync(MOUNT_TABLE, 'utf8');
 }

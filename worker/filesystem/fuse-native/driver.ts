@@ -13,7 +13,7 @@ import type {
   MountStats,
 } from '../driver.ts';
 import { FileSystemError } from '../error.ts';
-import { isMounted } from '../mount-table.ts';
+import { canonicalMountpoint, isMounted } from '../mount-table.ts';
 import { OpenTrace } from '../open-trace.ts';
 import { Xattrs } from '../xattrs.ts';
 import { TreeOperations } from './operations.ts';
@@ -175,7 +175,7 @@ export class FuseNativeDriver implements FileSystemDriver {
   ): Promise<MountedTree> {
     signal.throwIfAborted();
     if (this.#closed) throw new FileSystemError({ kind: 'closed' });
-    const mounted = new NativeMountedTree(tree, mountpoint, contents, options);
+    const mounted = new NativeMountedTree(tree, canonicalMountpoint(mountpoint), contents, options);
     try {
       await mounted.mount();
     } catch (error) {
@@ -192,9 +192,10 @@ export class FuseNativeDriver implements FileSystemDriver {
 
   /** A libfuse session dies with its process: a mount that it left can only be taken away. */
   async resume(_tree: Tree, mountpoint: string): Promise<undefined> {
-    if (!isMounted(mountpoint)) return;
+    const place = canonicalMountpoint(mountpoint);
+    if (!isMounted(place)) return;
     try {
-      await promisify(execFile)('fusermount', ['-uz', mountpoint]);
+      await promisify(execFile)('fusermount', ['-uz', place]);
     } catch (error) {
       throw new FileSystemError({ kind: 'unmount-failed', mountpoint }, { cause: error });
     }

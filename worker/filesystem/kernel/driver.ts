@@ -1,4 +1,4 @@
-import { closeSync, constants, openSync } from 'node:fs';
+import { closeSync, constants, openSync, writeFileSync } from 'node:fs';
 import type { Tree, TreeBuffers } from '../../../schemas/toc/tree.ts';
 import type {
   ContentSource,
@@ -8,7 +8,7 @@ import type {
   MountOptions,
 } from '../driver.ts';
 import { FileSystemError } from '../error.ts';
-import { isMounted } from '../mount-table.ts';
+import { canonicalMountpoint, isMounted, mountedDevice } from '../mount-table.ts';
 import type { DescriptorHolder } from './descriptor-holder.ts';
 import { type KernelMount, KernelMountedTree } from './mounted-tree.ts';
 import { MAX_READ_BYTES } from './protocol.ts';
@@ -16,6 +16,9 @@ import { ResponderHandle } from './responder-handle.ts';
 import { MNT_DETACH, mountFuse, SystemCallError, unmount } from './system-calls.ts';
 
 export const FUSE_DEVICE = '/dev/fuse';
+
+/** Read-ahead of a mount: as much as one READ may ask for. The kernel's default is 128 KiB. */
+const READ_AHEAD_KIB = MAX_READ_BYTES / 1024;
 
 /**
  * Speaks the FUSE protocol on /dev/fuse itself, in one thread for all mounts. Needs root (mount(2)) and
@@ -55,15 +58,16 @@ export class KernelDriver implements FileSystemDriver {
     signal: AbortSignal,
   ): Promise<KernelMountedTree> {
     this.#check(signal);
+    const place = canonicalMountpoint(mountpoint);
     const fd = openSync(FUSE_DEVICE, constants.O_RDWR | constants.O_NONBLOCK);
     try {
-      mountFuse(fd, mountpoint, MAX_READ_BYTES);
+      mountFuse(fd, place, MAX_READ_BYTES);
     } catch (error) {
       closeSync(fd);
       const errno = error instanceof SystemCallError ? { errno: error.errno } : {};
-      throw new FileSystemError({ kind: 'mount-failed', mountpoint, ...errno }, { cause: error });
+      throw new FileSystemError({ kind: 'mount-failed', mountpoint: place, ...errno }, { cause: error });
     }
-    return await this.#start({ tree, mountpoint, contents, options, fd }, false, signal);
+    return await this.#start({ tree, mountpoint: place, contents, options, fd }, false, signal);
   }
 
   async resume(
@@ -74,13 +78,14 @@ export class KernelDriver implements FileSystemDriver {
     signal: AbortSignal,
   ): Promise<KernelMountedTree | undefined> {
     this.#check(signal);
-    const fd = this.#holder?.take(mountpoint);
+    const place = canonicalMountpoint(mountpoint);
+    const fd = this.#holder?.take(place);
     if (fd !== undefined) {
-      if (isMounted(mountpoint)) return await this.adopt(fd, tree, mountpoint, contents, options, signal);
+      if (isMounted(place)) return await this.adopt(fd, tree, place, contents, options, signal);
       closeSync(fd);
     }
-    await this.#holder?.release(mountpoint);
-    if (isMounted(mountpoint)) await unmount(mountpoint, MNT_DETACH);
+    await this.#holder?.release(place);
+    if (isMounted(place)) await unmount(place, MNT_DETACH);
     return undefined;
   }
 
@@ -99,7 +104,8 @@ export class KernelDriver implements FileSystemDriver {
     signal: AbortSignal,
   ): Promise<KernelMountedTree> {
     this.#check(signal);
-    return await this.#start({ tree, mountpoint, contents, options, fd }, true, signal);
+    const place = canonicalMountpoint(mountpoint);
+    return await this.#start({ tree, mountpoint: place, contents, options, fd }, true, signal);
   }
 
   async close(how: { readonly leaveMounted: boolean } = { leaveMounted: false }): Promise<void> {
@@ -132,6 +138,7 @@ export class KernelDriver implements FileSystemDriver {
     try {
       await this.#responder.during(Promise.race([mounted.ready, aborted.promise]));
       if (!adopted) await this.#holder?.keep(mount.mountpoint, mount.fd);
+      if (!adopted) widenReadAhead(mount.mountpoint, mount.options.log);
       return mounted;
     } catch (error) {
       if (adopted) await mounted.abandon();
@@ -155,5 +162,16 @@ export class KernelDriver implements FileSystemDriver {
       this.#shared.set(tree, buffers);
     }
     return buffers;
+  }
+}
+
+/** Fewer and larger requests for whoever reads a large file. A matter of speed alone: failure is no fault. */
+function widenReadAhead(mountpoint: string, log: FileSystemLog): void {
+  const device = mountedDevice(mountpoint);
+  if (device === undefined) return;
+  try {
+    writeFileSync(`/sys/class/bdi/${device}/read_ahead_kb`, `${READ_AHEAD_KIB}\n`);
+  } catch (error) {
+    log.debug({ mountpoint, error }, 'the read-ahead stays as it is');
   }
 }

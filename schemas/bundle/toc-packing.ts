@@ -5,8 +5,15 @@ import type { BundleToc } from './header.ts';
 
 /** Beyond this a decoder refuses by default (zstd.h, ZSTD_WINDOWLOG_LIMIT_DEFAULT). */
 const MAX_WINDOW_LOG = 27;
-const MAX_HASH_LOG = 26;
 const LEVEL = 3;
+/**
+ * Against an old table the fastest level will do, if only its hash table covers the old one: with the default
+ * size (2^15 and less) the gain is lost, with one slot for each byte it takes five times as long. Measured on
+ * 84,000 files, 9 % changed, of 5.3 MB: 3,417 kB in 14 ms by default, 352 kB in 54 ms with 2^20 slots, 339 kB
+ * in 255 ms with 2^24.
+ */
+const LEVEL_AGAINST = 1;
+const BYTES_PER_SLOT_LOG = 3;
 
 /** Packs an image's table by itself: the form in which a registry stores it. */
 export function packToc(table: Uint8Array, tocDigest: Digest = digestOf(table)): BundleToc {
@@ -28,10 +35,9 @@ export function packTocAgainst(
   const bytes = zstdCompressSync(table, {
     dictionary: old,
     params: {
-      [constants.ZSTD_c_compressionLevel]: LEVEL,
+      [constants.ZSTD_c_compressionLevel]: LEVEL_AGAINST,
       [constants.ZSTD_c_windowLog]: windowLog,
-      [constants.ZSTD_c_hashLog]: Math.min(windowLog, MAX_HASH_LOG),
-      [constants.ZSTD_c_chainLog]: windowLog,
+      [constants.ZSTD_c_hashLog]: windowLog - BYTES_PER_SLOT_LOG,
     },
   });
   return { tocDigest, sizeBytes: table.length, dictionary: oldDigest, bytes };

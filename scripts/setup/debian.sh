@@ -3,6 +3,7 @@
 
 POLICY=/usr/sbin/policy-rc.d
 POLICY_MARK='# written by Starlight'\''s scripts/setup.sh for the time of an installation'
+LOCK=/run/lock/starlight-setup.lock
 # services that come with the packages; what we install is left stopped and not started at boot
 UNITS='containerd docker-registry redis-server postgresql'
 
@@ -14,7 +15,7 @@ is_there() { # command:NAME, static:NAME (a command that needs no libraries) or 
   esac
 }
 
-# Puts back the machine's own policy, if it had one. Also undoes what a killed run left.
+# Puts back the machine's own policy, if it had one.
 restore_policy() {
   if [ -e "$POLICY" ] && grep -qxF "$POLICY_MARK" "$POLICY"; then rm -f "$POLICY"; fi
   if [ -e "$POLICY.starlight-saved" ]; then mv -f "$POLICY.starlight-saved" "$POLICY"; fi
@@ -35,7 +36,7 @@ has_unit() { compgen -G "/lib/systemd/system/$1.service" >/dev/null || compgen -
 install_packages() { # packages...
   local unit before=()
   for unit in $UNITS; do if has_unit "$unit"; then before+=("$unit"); fi; done
-  exec 9>/run/lock/starlight-setup.lock
+  exec 9>"$LOCK"
   flock 9
   restore_policy
   forbid_starting
@@ -53,9 +54,17 @@ install_packages() { # packages...
   done
 }
 
+# A run that was killed has left its policy; one that still goes on holds the lock, and keeps it.
+undo_killed_run() {
+  if [ "$(id -u)" != 0 ] || ! grep -qsxF "$POLICY_MARK" "$POLICY"; then return 0; fi
+  exec 9>"$LOCK"
+  if flock --nonblock 9; then restore_policy; fi
+  exec 9>&-
+}
+
 setup_debian() {
   local package probe why missing=()
-  if [ "$(id -u)" = 0 ] && [ -e "$POLICY.starlight-saved" ]; then restore_policy; fi
+  undo_killed_run
   while IFS=$'\t' read -r package probe why; do
     is_there "$probe" && continue
     missing+=("$package")

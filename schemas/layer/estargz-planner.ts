@@ -43,7 +43,8 @@ export class EstargzPlanner implements TarSink {
 
   /** @throws {LayerError} `unsupported` or `sparse` for what an eStargz layer cannot hold. */
   entry(entry: TarEntry): void {
-    if (entry.sparse) throw new LayerError('sparse', 'a sparse file in a layer that is to become eStargz');
+    if (entry.sparse !== undefined)
+      throw new LayerError('sparse', 'a sparse file in a layer that is to become eStargz');
     const described = describe(entry);
     this.entries.push(described);
     if (entry.type !== 'file') return;

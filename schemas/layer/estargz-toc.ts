@@ -106,6 +106,6 @@ export function claimedEntry(entry: EstargzEntry & { type: keyof typeof TAR_TYPE
       Buffer.from(name),
       Buffer.from(value, 'base64'),
     ]),
-    sparse: false,
+    sparse: undefined,
   };
 }

@@ -8,7 +8,7 @@ export type LayerFault =
   | 'path'
   /** An entry that containerd would not unpack either. */
   | 'unsupported'
-  /** A sparse file: its content is nowhere in the layer as a run of bytes. */
+  /** A sparse file whose content is nowhere in the layer as a run of bytes, or that is too large. */
   | 'sparse'
   /** A count or a length is above its named limit. */
   | 'limit'

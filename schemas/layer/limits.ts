@@ -9,6 +9,10 @@ export const LAYER_LIMIT = {
   entries: 4_000_000,
   /** `stargz.index.json`, uncompressed. */
   estargzTocBytes: 256 * 1024 * 1024,
+  /** A sparse file, its holes included; its content is written out once more, compressed. */
+  sparseFileBytes: 1024 * 1024 * 1024,
+  /** What the contents of all sparse files of a layer compress to. */
+  hiddenBytes: 64 * 1024 * 1024,
   /**
    * How much a payload may decompress to beyond the contents asked for, for a layer to count as seekable:
    * what a reader at worst decompresses and throws away.

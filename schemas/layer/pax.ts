@@ -8,6 +8,9 @@ const EQUALS = 0x3d;
 const NEWLINE = 0x0a;
 /** A record's length has at most so many digits: the header as a whole is bounded. */
 const LENGTH_DIGITS = 8;
+/** GNU sparse format 0.0 repeats these; Go's archive/tar makes the map of format 0.1 of them as well. */
+const SPARSE_PAIR = new Set(['GNU.sparse.offset', 'GNU.sparse.numbytes']);
+const COMMA = Buffer.from(',');
 const NO_NUL_VALUE = new Set(['path', 'linkpath', 'uname', 'gname']);
 
 /**
@@ -36,7 +39,10 @@ export function parsePax(data: Buffer): PaxRecords {
     if (key.includes('\0') || (NO_NUL_VALUE.has(key) && value.includes(0))) {
       throw new LayerError('tar', 'a PAX record with a NUL in it');
     }
-    records.set(key, value);
+    if (SPARSE_PAIR.has(key)) {
+      const map = records.get('GNU.sparse.map');
+      records.set('GNU.sparse.map', map === undefined ? value : Buffer.concat([map, COMMA, value]));
+    } else records.set(key, value);
     at = end;
   }
   return records;

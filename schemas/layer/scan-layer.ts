@@ -69,6 +69,7 @@ export async function scanLayer(blob: ByteSource, signal: AbortSignal): Promise<
   const { sizeBytes } = layerDigester;
   const memberCount = sink.memberCount;
   const { toc, seekable } = sink.finish(diffId, sizeBytes);
+  await sink.verifyHidden(signal);
   const checked = estargz.finish(toc, sink);
   return {
     toc: checked?.visible ?? toc,

@@ -1,6 +1,9 @@
 import type { ByteSource } from './byte-window.ts';
 import { gzipMember } from './gzip-writer.ts';
-import { DEFAULT_FRAMING, type Framing, MemberPlanner } from './member-planner.ts';
+import { hideMembers } from './hidden-members.ts';
+import { LayerError } from './layer-error.ts';
+import { LAYER_LIMIT } from './limits.ts';
+import { DEFAULT_FRAMING, type Framing, MemberPlanner, type PlannedPart } from './member-planner.ts';
 import { TarParser } from './tar-parser.ts';
 
 export interface SeekableLayerOptions {
@@ -25,19 +28,71 @@ export async function* writeSeekableLayer(
 ): AsyncGenerator<Buffer, void> {
   const planner = new MemberPlanner(options.framing ?? DEFAULT_FRAMING);
   const parser = new TarParser(planner);
-  const queue = new MemberQueue();
+  const queue = new MemberQueue<'hidden' | 'hidden-end'>();
+  const hidden = new HiddenSeries();
+  const next = async (): Promise<Buffer> => {
+    const { member, tag } = await queue.next();
+    if (tag === undefined) return member;
+    return tag === 'hidden' ? hidden.add(member) : hidden.end();
+  };
   for await (const bytes of tar) {
     signal.throwIfAborted();
     parser.push(bytes);
     for (const part of planner.take()) {
-      while (queue.full) yield (await queue.next()).member;
-      queue.add(part);
+      while (queue.full) yield* filled(await next());
+      enqueue(queue, part);
     }
   }
   parser.end();
   planner.end();
-  for (const part of planner.take()) queue.add(part);
-  while (queue.length > 0) yield (await queue.next()).member;
+  for (const part of planner.take()) enqueue(queue, part);
+  while (queue.length > 0) yield* filled(await next());
+}
+
+function* filled(bytes: Buffer): Generator<Buffer, void> {
+  if (bytes.length > 0) yield bytes;
+}
+
+function enqueue(queue: MemberQueue<'hidden' | 'hidden-end'>, part: PlannedPart): void {
+  switch (part.kind) {
+    case 'member':
+      queue.add(part.bytes);
+      break;
+    case 'hidden':
+      queue.add(part.bytes, 'hidden');
+      break;
+    case 'hidden-zeros':
+      queue.add(Buffer.alloc(part.countBytes), 'hidden');
+      break;
+    case 'hidden-end':
+      queue.add(NOTHING, 'hidden-end');
+      break;
+    default:
+      part satisfies never;
+  }
+}
+
+const NOTHING = Buffer.alloc(0);
+
+/** Keeps a sparse file's compressed content until what it is to stand behind has been written. */
+class HiddenSeries {
+  #members: Buffer[] = [];
+  #layerBytes = 0;
+
+  add(member: Buffer): Buffer {
+    this.#members.push(member);
+    this.#layerBytes += member.length;
+    if (this.#layerBytes > LAYER_LIMIT.hiddenBytes) {
+      throw new LayerError('sparse', 'the sparse files of a layer are too large');
+    }
+    return NOTHING;
+  }
+
+  end(): Buffer {
+    const series = hideMembers(this.#members);
+    this.#members = [];
+    return series;
+  }
 }
 
 /** Compresses members at once, and hands them out in the order in which they were added. */

@@ -1,3 +1,5 @@
+import type { SparseFile } from './sparse-file.ts';
+
 /** An extended attribute of an entry: name without the PAX prefix, and value, both raw. */
 export type RawXattr = readonly [name: Buffer, value: Buffer];
 
@@ -25,5 +27,5 @@ export interface TarEntry {
   readonly devMinor: number;
   readonly xattrs: readonly RawXattr[];
   /** The data are the segments of a sparse file and perhaps a map of them, not its content. */
-  readonly sparse: boolean;
+  readonly sparse: SparseFile | undefined;
 }

@@ -1,5 +1,6 @@
 import { LayerError } from './layer-error.ts';
 import type { PaxRecords } from './pax.ts';
+import { sparseFileOf } from './sparse-file.ts';
 import type { RawXattr, TarEntry, TarEntryType } from './tar-entry.ts';
 import { parsePaxInteger, parsePaxTime, parseTarNumber, untilNul } from './tar-number.ts';
 
@@ -21,7 +22,6 @@ const TYPES: Readonly<Record<string, TarEntryType>> = {
   '4': 'blockdev',
   '5': 'directory',
   '6': 'fifo',
-  S: 'file', // GNU, sparse
 };
 
 /** What stands before an entry and overrides its header. */
@@ -98,16 +98,6 @@ function xattrsOf(pax: PaxRecords): RawXattr[] {
   return xattrs;
 }
 
-/** Go, archive/tar readGNUSparsePAXHeaders: versions 0.0, 0.1 and 1.0; another version is no sparse file. */
-function isPaxSparse(pax: PaxRecords | undefined): boolean {
-  const major = pax?.get('GNU.sparse.major')?.toString('latin1') ?? '';
-  const minor = pax?.get('GNU.sparse.minor')?.toString('latin1') ?? '';
-  if (major === '0' && (minor === '0' || minor === '1')) return true;
-  if (major === '1' && minor === '0') return true;
-  if (major !== '' || minor !== '') return false;
-  return (pax?.get('GNU.sparse.map')?.length ?? 0) > 0;
-}
-
 /** An entry's type. @throws {LayerError} `unsupported` for those that containerd refuses to unpack. */
 function typeOf(flag: string, name: Buffer): TarEntryType {
   const type = TYPES[flag];
@@ -135,8 +125,8 @@ export function entryOf(block: Buffer, overrides: Overrides): TarEntry {
     return value === undefined ? Buffer.from(own) : Buffer.from(value, 'latin1');
   };
   const flag = typeFlagOf(block);
-  const sparse = flag === 'S' || (TYPES[flag] === 'file' && isPaxSparse(pax));
-  const sparseName = sparse ? record('GNU.sparse.name') : undefined;
+  const sparse = TYPES[flag] === 'file' ? sparseFileOf(pax) : undefined;
+  const sparseName = sparse !== undefined ? record('GNU.sparse.name') : undefined;
   const name =
     sparseName === undefined
       ? text('path', overrides.longName, headerName(block))

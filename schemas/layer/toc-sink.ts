@@ -6,7 +6,10 @@ import { growing } from '../toc/growing.ts';
 import { KIND } from '../toc/kind.ts';
 import type { LayerToc } from '../toc/layer-toc.ts';
 import { type EntryRow, rowOf } from './entry-row.ts';
-import type { GzipMember } from './gzip-members.ts';
+import { ByteWindow } from './byte-window.ts';
+import { type GzipMember, gunzipMembers } from './gzip-members.ts';
+import { HiddenRun, hiddenPiece } from './hidden-members.ts';
+import { SparseExpander, type SparseSink } from './sparse-file.ts';
 import { LayerError } from './layer-error.ts';
 import { LAYER_LIMIT } from './limits.ts';
 import type { TarEntry } from './tar-entry.ts';
@@ -16,6 +19,8 @@ import type { TarSink } from './tar-parser.ts';
 interface OpenContent {
   readonly row: EntryRow | undefined;
   readonly hash: Hash;
+  /** Of a sparse file, whose data are not its content. */
+  readonly expander: SparseExpander | undefined;
   readonly sizeBytes: number;
   remainingBytes: number;
   payload: number;
@@ -23,6 +28,31 @@ interface OpenContent {
   firstMember: number;
   /** In the tar stream. */
   readonly start: number;
+}
+
+/** In the columns of payloads: not a run of members of the tar stream. */
+const HIDDEN = 0xffffffff;
+
+const ZEROS = Buffer.alloc(64 * 1024);
+
+class HashSink implements SparseSink {
+  readonly #hash: Hash;
+
+  constructor(hash: Hash) {
+    this.#hash = hash;
+  }
+
+  data(bytes: Buffer): void {
+    this.#hash.update(bytes);
+  }
+
+  zeros(countBytes: number): void {
+    for (let rest = countBytes; rest > 0; rest -= ZEROS.length) this.#hash.update(ZEROS.subarray(0, rest));
+  }
+}
+
+function noContent(): LayerError {
+  return new LayerError('sparse', 'a sparse file whose content is nowhere in the layer as a run of bytes');
 }
 
 /**
@@ -38,6 +68,10 @@ export class TocSink implements TarSink {
   /** What a payload decompresses to is compared with its smallest content: see `seekable`. */
   readonly #payloadSmallest = growing.f64();
   readonly #contentStart = growing.f64();
+  readonly #hidden = new Map<number, { readonly run: HiddenRun; readonly digest: Buffer }>();
+  #hiddenBytes = 0;
+  /** Of the sparse file that has just ended: its content may follow. */
+  #run: HiddenRun | undefined;
   #position = 0;
   #open: OpenContent | undefined;
 
@@ -75,6 +109,11 @@ export class TocSink implements TarSink {
   }
 
   member(member: GzipMember): void {
+    if (this.#run !== undefined) {
+      const piece = hiddenPiece(member);
+      if (piece !== undefined) this.#addHidden(this.#run, member.offset, piece);
+      else if (member.sizeBytes === 0 || this.#run.lengthBytes > 0) this.#run = undefined;
+    }
     this.#memberOffset.push(member.offset + member.lengthBytes);
     this.#memberStart.push(this.#position);
   }
@@ -84,27 +123,27 @@ export class TocSink implements TarSink {
   }
 
   entry(entry: TarEntry): void {
-    if (entry.sparse) {
-      throw new LayerError(
-        'sparse',
-        `a sparse file: ${JSON.stringify(entry.name.toString('utf8').slice(0, 200))}`,
-      );
-    }
     const row = rowOf(entry);
-    if (entry.sizeBytes === 0) {
+    this.#run = undefined;
+    if (entry.sizeBytes === 0 && entry.sparse === undefined) {
       if (row !== undefined) this.#add(row);
       return;
     }
+    const hash = createHash('sha256');
+    const { sparse } = entry;
     this.#open = {
       row,
-      hash: createHash('sha256'),
-      sizeBytes: entry.sizeBytes,
+      hash,
+      expander: sparse === undefined ? undefined : new SparseExpander(sparse, new HashSink(hash)),
+      sizeBytes: sparse?.sizeBytes ?? entry.sizeBytes,
       remainingBytes: entry.sizeBytes,
       payload: 0,
       innerOffset: 0,
       firstMember: -1,
       start: this.#position,
     };
+    // A sparse file that is one hole has no data.
+    if (entry.sizeBytes === 0) this.#close(this.#open);
   }
 
   content(bytes: Buffer): void {
@@ -116,15 +155,20 @@ export class TocSink implements TarSink {
       open.innerOffset = this.#position - this.#memberStart.at(member);
     }
     this.#position += bytes.length;
-    open.hash.update(bytes);
+    if (open.expander === undefined) open.hash.update(bytes);
+    else open.expander.push(bytes);
     open.remainingBytes -= bytes.length;
-    if (open.remainingBytes > 0) return;
+    if (open.remainingBytes === 0) this.#close(open);
+  }
+
+  #close(open: OpenContent): void {
     this.#open = undefined;
+    open.expander?.end();
     const { row } = open;
     if (row === undefined) return;
     // A whiteout is one whatever its entry carries.
-    if (row.kind !== KIND.file) this.#add(row);
-    else this.#addFile(row, open, member);
+    if (row.kind !== KIND.file || open.sizeBytes === 0) this.#add(row);
+    else this.#addFile(row, open, this.memberCount);
   }
 
   /**
@@ -139,6 +183,12 @@ export class TocSink implements TarSink {
     }
     for (let row = 0; row < this.#payloadFirst.length; row += 1) {
       const first = this.#payloadFirst.at(row);
+      if (first === HIDDEN) {
+        const { run } = this.#hidden.get(row) ?? {};
+        if (run === undefined || run.lengthBytes === 0) throw noContent();
+        this.#builder.addPayload(run.offset, run.lengthBytes);
+        continue;
+      }
       const next = this.#payloadLast.at(row) + 1;
       const offset = this.#memberOffset.at(first);
       const decompressedBytes = this.#memberStart.at(next) - this.#memberStart.at(first);
@@ -148,10 +198,46 @@ export class TocSink implements TarSink {
     return { toc: this.#builder.finish(diffId), seekable };
   }
 
+  /**
+   * Reads the contents that were found beside the tar stream.
+   *
+   * @throws {LayerError} `toc-mismatch` when one is not that of its sparse file.
+   */
+  async verifyHidden(signal: AbortSignal): Promise<void> {
+    for (const { run, digest } of this.#hidden.values()) {
+      const hash = createHash('sha256');
+      for await (const bytes of gunzipMembers(new ByteWindow(run.pieces, signal), () => {}))
+        hash.update(bytes);
+      if (!hash.digest().equals(digest)) {
+        throw new LayerError('toc-mismatch', 'the content beside a sparse file is not that of the file');
+      }
+    }
+  }
+
+  #expectHidden(digest: Buffer): number {
+    const run = new HiddenRun();
+    this.#payloadFirst.push(HIDDEN);
+    this.#payloadLast.push(HIDDEN);
+    const payload = this.#payloadSmallest.push(0);
+    this.#hidden.set(payload, { run, digest });
+    this.#run = run;
+    return payload;
+  }
+
+  #addHidden(run: HiddenRun, offset: number, piece: Buffer): void {
+    run.add(offset, piece);
+    this.#hiddenBytes += piece.length;
+    if (this.#hiddenBytes > LAYER_LIMIT.hiddenBytes * 2) throw noContent();
+  }
+
   #addFile(row: EntryRow, open: OpenContent, lastMember: number): void {
     const digest = open.hash.digest();
-    const payload = this.#payload(open.firstMember, lastMember, open.sizeBytes);
-    const { sizeBytes, innerOffset } = open;
+    const hidden = open.expander !== undefined;
+    const payload = hidden
+      ? this.#expectHidden(digest)
+      : this.#payload(open.firstMember, lastMember, open.sizeBytes);
+    const { sizeBytes } = open;
+    const innerOffset = hidden ? 0 : open.innerOffset;
     this.#contentStart.push(open.start);
     this.#guard(row, () => {
       const content = this.#builder.addContent({ digest, sizeBytes, payload, innerOffset });

@@ -1,5 +1,5 @@
 import { mkdir, readdir, rmdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { Logger } from 'pino';
 import type { ChainId } from '../../schemas/oci/chain-id.ts';
 import { digestHex, isDigest } from '../../schemas/oci/digest.ts';
@@ -124,6 +124,7 @@ export class TreeMounts {
         record?.(tree.firstPath(inode));
       },
     };
+    await mkdir(dirname(mountpoint), { recursive: true, mode: 0o700 });
     const resumed = await driver.resume(tree, mountpoint, contents, options, signal);
     // Not before: a dead mount there answers nothing but ENOTCONN.
     if (resumed === undefined) await mkdir(mountpoint, { recursive: true, mode: 0o700 });

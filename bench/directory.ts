@@ -11,7 +11,7 @@ import { packToc, packTocAgainst, unpackToc } from '../schemas/bundle/toc-packin
 import { digestOf } from '../schemas/oci/digest.ts';
 import { decodeImageToc, encodeImageToc } from '../schemas/toc/image-toc.ts';
 import type { LayerToc } from '../schemas/toc/layer-toc.ts';
-import { mergeLayers } from '../schemas/toc/merge.ts';
+import { mergeContents, mergeLayers } from '../schemas/toc/merge.ts';
 import { deltaJson, estargzJson, mergeJson } from './estargz-reference.ts';
 import { measure, type Row, table } from './measure.ts';
 import { syntheticImage } from './synthetic-image.ts';
@@ -67,7 +67,7 @@ function coldAnswer(): Uint8Array {
   const newBytes = zstdDecompressSync(newPacked.bytes);
   const layers = decodeImageToc(newBytes);
   const wanted = { layers, tree: mergeLayers(layers), ranks, command: ['app'] };
-  const plan = planDelta([wanted], [mergeLayers(decodeImageToc(oldBytes))]);
+  const plan = planDelta([wanted], [mergeContents(decodeImageToc(oldBytes))]);
   const toc = packTocAgainst(newBytes, newPacked.tocDigest, oldBytes, oldPacked.tocDigest);
   return encodeBundleHeader(header(layers, toc, plan));
 }
@@ -98,10 +98,10 @@ timed('table: decompress, check the digest', () => unpackToc(newPacked, () => un
 timed('table: decompress against the old one, check', () => unpackToc(against, () => oldTable));
 const layers = timed('table: decode', () => decodeImageToc(newTable));
 const tree = timed('merge three layers', () => mergeLayers(layers));
-const oldTree = mergeLayers(old);
+const oldContents = timed('merge, contents only (the old image)', () => mergeContents(old));
 const wanted = { layers, tree, ranks, command: ['app'] };
 const fresh = timed('plan: fresh (difference, consolidate, order, select)', () => planDelta([wanted], []));
-const update = timed('plan: update', () => planDelta([wanted], [oldTree]));
+const update = timed('plan: update', () => planDelta([wanted], [oldContents]));
 timed(
   'header: fresh',
   () => encodeBundleHeader(header(layers, newPacked, fresh)),

@@ -92,28 +92,17 @@ class Application {
     }
     const present = tree.inodeOf(name);
     if (kind === KIND.directory && present >= 0 && tree.kindOf(present) === KIND.directory) {
-      this.#attributes(present, row, tree.xattrs[present] ?? []);
+      this.#attributes(present, row, tree.xattrsOf(present));
     } else {
       if (present >= 0) this.#remove(name);
       if (kind === KIND.hardlink) this.#hardlink(name, row);
-      else tree.link(name, tree.addInode(this.#inodeOfRow(row, kind)));
+      else {
+        const its = isOverlayWhiteout(toc, row, kind) ? KIND.whiteout : kind;
+        tree.link(name, tree.addInodeOfRow(its, row, applicable(kind, toc.xattrsAt(row))));
+      }
     }
     if (kind === KIND.directory) this.#cache(start, end, name);
     return name;
-  }
-
-  #inodeOfRow(row: number, kind: Kind): LayerInode {
-    const toc = this.#toc;
-    return {
-      kind: isOverlayWhiteout(toc, row, kind) ? KIND.whiteout : kind,
-      mode: toc.mode[row] ?? 0,
-      uid: toc.uid[row] ?? 0,
-      gid: toc.gid[row] ?? 0,
-      mtimeSec: toc.mtimeSec[row] ?? 0,
-      mtimeNsec: toc.mtimeNsec[row] ?? 0,
-      xattrs: applicable(kind, toc.xattrsAt(row)),
-      row,
-    };
   }
 
   /** Sets owner, extended attributes, mode and time of an inode that is there, as a tar entry has them. */
@@ -126,7 +115,7 @@ class Application {
     tree.gid[inode] = toc.gid[row] ?? 0;
     tree.mtimeSec[inode] = toc.mtimeSec[row] ?? 0;
     tree.mtimeNsec[inode] = toc.mtimeNsec[row] ?? 0;
-    tree.xattrs[inode] = united(kept, applicable(kind, toc.xattrsAt(row)));
+    tree.setXattrs(inode, united(kept, applicable(kind, toc.xattrsAt(row))));
   }
 
   #hardlink(name: number, row: number): void {
@@ -140,7 +129,7 @@ class Application {
     if (inode < 0) inode = this.#copyUp(start, cut, end);
     if (tree.kindOf(inode) === KIND.directory) throw refused(this.#toc, row, 'a hard link to a directory');
     if (tree.inodeOf(name) < 0) tree.link(name, inode);
-    this.#attributes(inode, row, afterChown(tree.xattrs[inode] ?? []));
+    this.#attributes(inode, row, afterChown(tree.xattrsOf(inode)));
   }
 
   /** Brings a file of the layers below into this one, under the name that it has there. */
@@ -301,7 +290,7 @@ function attributesOf(tree: LayerTree, inode: number): LayerInode {
     gid: tree.gid[inode] ?? 0,
     mtimeSec: tree.mtimeSec[inode] ?? 0,
     mtimeNsec: tree.mtimeNsec[inode] ?? 0,
-    xattrs: tree.xattrs[inode] ?? [],
+    xattrs: tree.xattrsOf(inode),
     row: 0,
   };
 }

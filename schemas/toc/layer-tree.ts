@@ -5,6 +5,8 @@ import type { LayerToc, Xattr } from './layer-toc.ts';
 /** Colliding names cannot be prepared in an image: the hash differs from process to process. */
 const SEED = randomInt(2 ** 31);
 
+const NO_XATTRS: readonly Xattr[] = [];
+
 /** What an inode of a layer is, beside the columns that its row in the table gives. */
 export interface LayerInode {
   readonly kind: Kind;
@@ -56,7 +58,8 @@ export class LayerTree {
   nlink: Uint32Array;
   /** 1 for a directory that hides what lower layers hold in it. */
   opaque: Uint8Array;
-  readonly xattrs: (readonly Xattr[])[] = [];
+  /** Of the inodes that have any. */
+  readonly #xattrs = new Map<number, readonly Xattr[]>();
   /** Of an inode copied up from a lower layer: where its row is. */
   readonly origin = new Map<number, LayerTree>();
 
@@ -135,8 +138,34 @@ export class LayerTree {
     this.mtimeSec[row] = inode.mtimeSec;
     this.mtimeNsec[row] = inode.mtimeNsec;
     this.row[row] = inode.row;
-    this.xattrs.push(inode.xattrs);
+    this.setXattrs(row, inode.xattrs);
     return row;
+  }
+
+  /** An inode with the fields of a row of the table. Trees have a lot of them: no object is made. */
+  addInodeOfRow(kind: Kind, from: number, xattrs: readonly Xattr[]): number {
+    const toc = this.toc;
+    const row = this.inodeCount;
+    if (row === this.kind.length) this.#growInodes();
+    this.inodeCount += 1;
+    this.kind[row] = kind;
+    this.mode[row] = toc.mode[from] ?? 0;
+    this.uid[row] = toc.uid[from] ?? 0;
+    this.gid[row] = toc.gid[from] ?? 0;
+    this.mtimeSec[row] = toc.mtimeSec[from] ?? 0;
+    this.mtimeNsec[row] = toc.mtimeNsec[from] ?? 0;
+    this.row[row] = from;
+    this.setXattrs(row, xattrs);
+    return row;
+  }
+
+  xattrsOf(inode: number): readonly Xattr[] {
+    return this.#xattrs.get(inode) ?? NO_XATTRS;
+  }
+
+  setXattrs(inode: number, xattrs: readonly Xattr[]): void {
+    if (xattrs.length > 0) this.#xattrs.set(inode, xattrs);
+    else if (this.#xattrs.size > 0) this.#xattrs.delete(inode);
   }
 
   /** Gives a name, which must have none, its inode. */

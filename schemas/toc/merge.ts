@@ -1,10 +1,11 @@
 import { applyLayer } from './apply-layer.ts';
-import { KIND } from './kind.ts';
+import { ContentTable } from './content-table.ts';
+import { KIND, NONE } from './kind.ts';
 import type { LayerToc } from './layer-toc.ts';
 import type { LayerTree } from './layer-tree.ts';
 import { mergedNames, type Source } from './merged-names.ts';
 import { splitPath } from './path.ts';
-import type { Tree } from './tree.ts';
+import type { Tree, TreeColumns } from './tree.ts';
 import { TreeWriter } from './tree-writer.ts';
 
 /**
@@ -25,17 +26,51 @@ import { TreeWriter } from './tree-writer.ts';
  * @throws {TocError} of kind `inapplicable`, where containerd too fails to apply a layer
  */
 export function mergeLayers(layers: readonly LayerToc[]): Tree {
-  const trees: LayerTree[] = [];
-  for (const layer of layers) {
-    trees.unshift(applyLayer(layer, [...trees], (path) => mergedFile(trees, path)));
-  }
+  const trees = applyLayers(layers);
   const writer = new TreeWriter(layers, trees);
-  const root: readonly Source[] = trees.map((tree) => ({ tree, directory: 0 }));
-  writer.root(root);
+  writer.root(rootOf(trees));
   for (let next = writer.nextDirectory(); next !== undefined; next = writer.nextDirectory()) {
     mergedNames(next, (tree, name, directories) => writer.entry(tree, name, directories));
   }
   return writer.finish();
+}
+
+/** The contents that a tree has, each digest once. */
+export type TreeContents = Pick<TreeColumns, 'contentDigest' | 'contentSize' | 'contentLayer' | 'contentRow'>;
+
+/**
+ * The contents of the tree that `mergeLayers` would make, in another order and in less time: all that matters
+ * of an image that a worker has already.
+ *
+ * @throws {TocError} of kind `inapplicable`
+ */
+export function mergeContents(layers: readonly LayerToc[]): TreeContents {
+  const trees = applyLayers(layers);
+  const contents = new ContentTable(layers);
+  const stack: (readonly Source[])[] = [rootOf(trees)];
+  const emit = (tree: LayerTree, name: number, directories: readonly Source[]): void => {
+    const inode = tree.inodeOf(name);
+    if (directories.length > 0) stack.push(directories);
+    else if (tree.kindOf(inode) === KIND.file) {
+      const { toc } = tree.origin.get(inode) ?? tree;
+      contents.row(toc, toc.content[tree.row[inode] ?? 0] ?? NONE);
+    }
+  };
+  for (let next = stack.pop(); next !== undefined; next = stack.pop()) mergedNames(next, emit);
+  return contents.finish();
+}
+
+/** The layers applied, the uppermost first. */
+function applyLayers(layers: readonly LayerToc[]): LayerTree[] {
+  const trees: LayerTree[] = [];
+  for (const layer of layers) {
+    trees.unshift(applyLayer(layer, [...trees], (path) => mergedFile(trees, path)));
+  }
+  return trees;
+}
+
+function rootOf(trees: readonly LayerTree[]): readonly Source[] {
+  return trees.map((tree) => ({ tree, directory: 0 }));
 }
 
 /** The file of a path, not a directory, in the merged image of `trees`, the uppermost first. */
@@ -43,7 +78,7 @@ function mergedFile(
   trees: readonly LayerTree[],
   path: Uint8Array,
 ): { tree: LayerTree; inode: number } | undefined {
-  let sources: readonly Source[] = trees.map((tree) => ({ tree, directory: 0 }));
+  let sources = rootOf(trees);
   const names = splitPath(path);
   for (const [depth, bytes] of names.entries()) {
     const next: Source[] = [];

@@ -136,22 +136,22 @@ export class TreeWriter {
   finish(): Tree {
     const inodes = this.#inodes;
     return new Tree({
-      mode: this.#mode.slice(0, inodes),
-      uid: this.#uid.slice(0, inodes),
-      gid: this.#gid.slice(0, inodes),
-      size: this.#size.slice(0, inodes),
-      mtimeSec: this.#mtimeSec.slice(0, inodes),
-      mtimeNsec: this.#mtimeNsec.slice(0, inodes),
-      nlink: this.#nlink.slice(0, inodes),
-      rdev: this.#rdev.slice(0, inodes),
-      xattr: this.#xattr.slice(0, inodes),
-      content: this.#content.slice(0, inodes),
-      linkStart: this.#linkStart.slice(0, inodes),
-      linkLength: this.#linkLength.slice(0, inodes),
-      parent: this.#parent.slice(0, inodes),
-      firstEntry: this.#firstEntry.slice(0, inodes),
-      entryCount: this.#entryCount.slice(0, inodes),
-      nameEntry: this.#nameEntry.slice(0, inodes),
+      mode: cut(this.#mode, inodes),
+      uid: cut(this.#uid, inodes),
+      gid: cut(this.#gid, inodes),
+      size: cut(this.#size, inodes),
+      mtimeSec: cut(this.#mtimeSec, inodes),
+      mtimeNsec: cut(this.#mtimeNsec, inodes),
+      nlink: cut(this.#nlink, inodes),
+      rdev: cut(this.#rdev, inodes),
+      xattr: cut(this.#xattr, inodes),
+      content: cut(this.#content, inodes),
+      linkStart: cut(this.#linkStart, inodes),
+      linkLength: cut(this.#linkLength, inodes),
+      parent: cut(this.#parent, inodes),
+      firstEntry: cut(this.#firstEntry, inodes),
+      entryCount: cut(this.#entryCount, inodes),
+      nameEntry: cut(this.#nameEntry, inodes),
       linkBytes: this.#linkBytes.slice(0, this.#links),
       xattrBytes: this.#xattrs.finish(),
       entryInode: this.#entryInode.slice(0, this.#entries),
@@ -186,8 +186,8 @@ export class TreeWriter {
       this.#mtimeNsec[inode] = nsec;
     }
     this.#nlink[inode] = kind === KIND.directory ? 2 : (tree.nlink[from] ?? 0);
-    const xattrs = tree.xattrs[from];
-    if (xattrs !== undefined && xattrs.length > 0) this.#xattr[inode] = this.#xattrs.offset(xattrs);
+    const xattrs = tree.xattrsOf(from);
+    if (xattrs.length > 0) this.#xattr[inode] = this.#xattrs.offset(xattrs);
     this.#parent[inode] = parent;
     this.#nameEntry[inode] = entry;
     this.#content[inode] = NONE;
@@ -220,6 +220,11 @@ const DONE = { inode: 0, sources: [] };
 /** Linux, new_encode_dev: 12 bits of major and 20 of minor, interleaved. */
 export function encodeDevice(major: number, minor: number): number {
   return ((minor & 0xff) | ((major & 0xfff) << 8) | ((minor & 0xfff00) << 12)) >>> 0;
+}
+
+/** The first `length` of a column, without a copy if that is all. */
+function cut<T extends Uint32Array | Float64Array>(column: T, length: number): T {
+  return column.length === length ? column : (column.slice(0, length) as T); // slice() keeps the type
 }
 
 function sum<T>(values: readonly T[], of: (value: T) => number): number {

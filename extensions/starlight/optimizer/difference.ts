@@ -1,5 +1,5 @@
 import { DigestIndex, digestWords } from '../../../schemas/toc/digest-index.ts';
-import type { Tree } from '../../../schemas/toc/tree.ts';
+import type { TreeContents } from '../../../schemas/toc/merge.ts';
 
 /** Contents, each digest once. */
 export interface Missing {
@@ -17,17 +17,17 @@ export const NOT_MISSING = 0xffffffff;
  * merged trees of the wanted ones that are in no merged tree of the held ones. (A content that layers of a
  * held image hide from its tree has never been sent, so it counts as missing.)
  */
-export function difference(wanted: readonly Tree[], held: readonly Tree[]): Missing {
-  const had = new DigestIndex(held.reduce((sum, tree) => sum + tree.contentCount, 0));
+export function difference(wanted: readonly TreeContents[], held: readonly TreeContents[]): Missing {
+  const had = new DigestIndex(held.reduce((sum, tree) => sum + tree.contentSize.length, 0));
   for (const tree of held) {
     const words = digestWords(tree.contentDigest);
-    for (let row = 0; row < tree.contentCount; row += 1) had.add(words, row);
+    for (let row = 0; row < tree.contentSize.length; row += 1) had.add(words, row);
   }
-  const index = new DigestIndex(Math.max(0, ...wanted.map((tree) => tree.contentCount)));
+  const index = new DigestIndex(Math.max(0, ...wanted.map((tree) => tree.contentSize.length)));
   const rows = wanted.map((tree) => {
-    const missing = new Uint32Array(tree.contentCount).fill(NOT_MISSING);
+    const missing = new Uint32Array(tree.contentSize.length).fill(NOT_MISSING);
     const words = digestWords(tree.contentDigest);
-    for (let row = 0; row < tree.contentCount; row += 1) {
+    for (let row = 0; row < tree.contentSize.length; row += 1) {
       if (had.length > 0 && had.find(words, row) >= 0) continue;
       missing[row] = index.add(words, row);
     }

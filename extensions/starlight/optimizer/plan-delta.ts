@@ -1,5 +1,5 @@
 import type { BundleFiles } from '../../../schemas/bundle/header.ts';
-import type { Tree } from '../../../schemas/toc/tree.ts';
+import type { TreeContents } from '../../../schemas/toc/merge.ts';
 import { consolidate, type Placement } from './consolidate.ts';
 import { difference } from './difference.ts';
 import type { WantedImage } from './image.ts';
@@ -21,9 +21,9 @@ export interface DeltaPlan {
  * Plans the bundle for somebody who holds some images and wants others. Pure: the same question has the same
  * answer, bit for bit.
  *
- * @param held the merged trees of the images held
+ * @param held what the images held have shown: `mergeContents` of their layers, or their trees
  */
-export function planDelta(wanted: readonly WantedImage[], held: readonly Tree[]): DeltaPlan {
+export function planDelta(wanted: readonly WantedImage[], held: readonly TreeContents[]): DeltaPlan {
   const trees = wanted.map((image) => image.tree);
   const missing = difference(trees, held);
   const placement = consolidate(missing, wanted);

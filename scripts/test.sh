@@ -16,10 +16,16 @@ export STARLIGHT_TEST_SUMMARY=$run_dir/summary
 export TMPDIR=$run_dir/tmp
 mkdir -m 1777 "$TMPDIR"
 mocha_pid=
+timer=
 finish() {
-  trap - EXIT INT TERM HUP
-  if [ -n "$mocha_pid" ]; then kill "$mocha_pid" 2>/dev/null && wait "$mocha_pid"; fi
-  end_leftovers "$STARLIGHT_TEST_RUN" "$TMPDIR" >&2 || true
+  trap - EXIT
+  trap '' INT TERM HUP # a second signal (timeout(1) sends two) must not end the cleaning up
+  if [ -n "$mocha_pid" ] && kill "$mocha_pid" 2>/dev/null; then
+    for _ in $(seq 100); do kill -0 "$mocha_pid" 2>/dev/null && sleep 0.1 || break; done
+    kill -9 "$mocha_pid" 2>/dev/null || true
+  fi
+  if [ -n "$timer" ]; then kill "$timer" 2>/dev/null || true; fi
+  end_leftovers "$STARLIGHT_TEST_RUN" "$TMPDIR" >&2 || end_leftovers "$STARLIGHT_TEST_RUN" "$TMPDIR" >&2 || true
   rm -rf --one-file-system "$run_dir"
 }
 trap finish EXIT

@@ -23,7 +23,7 @@ restore_policy() {
 
 # Debian's packages start their services at once, unless this file forbids it (invoke-rc.d(8)).
 forbid_starting() {
-  trap restore_policy EXIT
+  trap 'trap "" INT TERM HUP; restore_policy' EXIT
   trap 'exit 130' INT
   trap 'exit 143' TERM HUP
   if [ -e "$POLICY" ]; then mv "$POLICY" "$POLICY.starlight-saved"; fi

@@ -1,113 +1,94 @@
 import { readFileSync } from 'node:fs';
-import type { Middleware } from 'koa';
-import type { RegistryReader } from '../extensions/starlight/registry-reader.ts';
 import { loadConfig } from '../schemas/config/load.ts';
 import { redactConfig } from '../schemas/config/redact.ts';
 import { configOrExit } from '../schemas/process/config-or-exit.ts';
-import { type ShutdownStep, shutDown, terminationSignal } from '../schemas/process/shutdown.ts';
+import { shutDown, terminationSignal } from '../schemas/process/shutdown.ts';
 import { createApp } from './app.ts';
 import { checkServerConfig, ENV_PREFIX, type ServerConfig, ServerConfigSchema } from './config.ts';
-import type { ReadinessCheck } from './health.ts';
 import { type HttpServer, listen } from './http-server.ts';
-import { createLogger } from './log.ts';
-import { EmbeddedReader } from './registry/embedded/embedded-reader.ts';
-import { EmbeddedRegistry } from './registry/embedded/embedded-registry.ts';
-import type { Registry } from './registry/registry.ts';
-import type { RequestState } from './request-state.ts';
+import { createLogger, type Logger } from './log.ts';
+import type { Part } from './part.ts';
+import { registryPart } from './registry-part.ts';
 import { starlightPart } from './starlight.ts';
-import { UpstreamClient } from './upstream/upstream-client.ts';
-import { UpstreamReader } from './upstream/upstream-reader.ts';
-import { UpstreamRegistry } from './upstream/upstream-registry.ts';
 
-/** Something wired: what it adds to the process. Steps are closed in reverse order, after the HTTP server. */
-interface Part {
-  readonly routes: readonly Middleware<RequestState>[];
-  readonly checks: readonly ReadinessCheck[];
-  readonly closing: readonly ShutdownStep[];
-}
-
-function registryPart(
-  config: ServerConfig,
-): Part & { readonly registry: Registry; readonly reader: RegistryReader } {
-  if (config.upstream !== undefined) {
-    const client = new UpstreamClient(config.upstream);
-    return {
-      registry: new UpstreamRegistry(config.upstream, client),
-      reader: new UpstreamReader(config.upstream.url, client),
-      routes: [],
-      checks: [],
-      closing: [{ name: 'upstream', close: () => client.close() }],
-    };
-  }
-  const registry = new EmbeddedRegistry(config.storage.dir, Date.now);
-  return {
-    registry,
-    reader: new EmbeddedReader(registry),
-    routes: [],
-    checks: [{ name: 'storage', check: () => registry.ready() }],
-    closing: [],
-  };
-}
+// The composition root of starlight-proxy: reads the configuration, wires, runs until SIGTERM.
 
 const NAME = 'starlight-proxy';
-const packageFile = new URL('../package.json', import.meta.url);
-const { version } = JSON.parse(readFileSync(packageFile, 'utf8')) as { version: string }; // our own file
-const config = configOrExit(
-  NAME,
-  loadConfig({
-    name: NAME,
-    summary: 'A registry front that serves delta bundles beside the OCI distribution API.',
-    version,
-    envPrefix: ENV_PREFIX,
-    schema: ServerConfigSchema,
-    argv: process.argv.slice(2),
-    env: process.env,
-    readFile: (path) => readFileSync(path, 'utf8'),
-    check: checkServerConfig,
-  }),
-  process,
-);
-const logger = createLogger(config.log.level);
-const terminated = terminationSignal(process);
 
-const registry = registryPart(config);
-await Promise.all(registry.checks.map((one) => one.check(AbortSignal.timeout(10_000))));
-// Extensions are wired here: each gets `registry.reader` and what else it needs, and is a Part of the list.
-const parts: readonly Part[] = [registry, await starlightPart(config, registry.reader, logger)];
+interface Running {
+  readonly server: HttpServer;
+  readonly parts: readonly Part[];
+}
 
-let server: HttpServer | undefined;
-const app = createApp({
-  registry: registry.registry,
-  distribution: config.upstream?.namespace === undefined ? {} : { namespace: config.upstream.namespace },
-  routes: parts.flatMap((part) => part.routes),
-  health: {
-    checks: parts.flatMap((part) => part.checks),
-    draining: () => server?.draining() === true,
-    onFailure: (check, error) => logger.warn({ check, err: error }, 'not ready'),
-  },
-  logger,
-  nowMs: () => performance.now(),
-});
-const running = await listen(app.callback(), config.listen);
-server = running;
-logger.info(
-  {
-    address: running.address.address,
-    port: running.address.port,
-    config: redactConfig(ServerConfigSchema, config),
-  },
-  'listening',
-);
+async function start(config: ServerConfig, logger: Logger): Promise<Running> {
+  const registry = await registryPart(config);
+  // Extensions are wired here: each is a Part, and gets `registry.reader` and what else it needs.
+  const parts: readonly Part[] = [registry, await starlightPart(config, registry.reader, logger)];
+  let server: HttpServer | undefined;
+  const app = createApp({
+    registry: registry.registry,
+    distribution: config.upstream?.namespace === undefined ? {} : { namespace: config.upstream.namespace },
+    routes: parts.flatMap((part) => part.routes),
+    health: {
+      checks: parts.flatMap((part) => part.checks),
+      draining: () => server?.draining() === true,
+      onFailure: (check, error) => logger.warn({ check, err: error }, 'not ready'),
+    },
+    logger,
+    nowMs: () => performance.now(),
+  });
+  server = await listen(app.callback(), config.listen);
+  return { server, parts };
+}
 
-const signal = await terminated;
-logger.info({ signal }, 'draining');
-const clean = await shutDown({
-  steps: [
-    { name: 'http', close: (cut) => running.close(cut) },
-    ...parts.flatMap((part) => part.closing).reverse(),
-  ],
-  drainLimitMs: config.shutdown.drainLimitMs,
-  onError: (step, error) => logger.error({ step, err: error }, 'closing failed'),
-});
-logger.info({ clean }, 'ended');
-process.exitCode = 0;
+function readConfig(): ServerConfig {
+  const packageFile = new URL('../package.json', import.meta.url);
+  const { version } = JSON.parse(readFileSync(packageFile, 'utf8')) as { version: string }; // our own file
+  return configOrExit(
+    NAME,
+    loadConfig({
+      name: NAME,
+      summary: 'A registry front that serves delta bundles beside the OCI distribution API.',
+      version,
+      envPrefix: ENV_PREFIX,
+      schema: ServerConfigSchema,
+      argv: process.argv.slice(2),
+      env: process.env,
+      readFile: (path) => readFileSync(path, 'utf8'),
+      check: checkServerConfig,
+    }),
+    process,
+  );
+}
+
+async function main(): Promise<number> {
+  const config = readConfig();
+  const logger = createLogger(config.log.level);
+  const terminated = terminationSignal(process);
+  let running: Running;
+  try {
+    running = await start(config, logger);
+  } catch (error) {
+    logger.fatal({ err: error }, 'cannot start');
+    return 1;
+  }
+  const { server, parts } = running;
+  const { address, port } = server.address;
+  logger.info({ address, port, config: redactConfig(ServerConfigSchema, config) }, 'listening');
+
+  const signal = await terminated;
+  logger.info({ signal }, 'draining');
+  const clean = await shutDown({
+    steps: [
+      { name: 'http', close: (cut) => server.close(cut) },
+      ...parts.flatMap((part) => part.closing).reverse(),
+    ],
+    drainLimitMs: config.shutdown.drainLimitMs,
+    onError: (step, error) => logger.error({ step, err: error }, 'closing failed'),
+  });
+  logger.info({ clean }, 'ended');
+  return 0;
+}
+
+// Explicit: a handle that somebody forgot must not keep a process that has ended its work.
+process.exit(await main());

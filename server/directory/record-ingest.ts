@@ -30,24 +30,27 @@ export async function recordIngest(
   for (const { image, inherited } of sorted(ingest.images, (row) => row.image.manifest.digest)) {
     signal.throwIfAborted();
     if (await insertImage(sql, image, inherited)) fresh.push(image.manifest.digest);
+  }
+  const held = [
+    ...ingest.known,
+    ...ingest.images.map(({ image }) => ({
+      manifestDigest: image.manifest.digest,
+      platform: image.platform,
+    })),
+  ];
+  for (const { manifestDigest, platform } of sorted(held, (row) => row.manifestDigest)) {
+    signal.throwIfAborted();
     await sql.query(
       `INSERT INTO repository_manifest (repository_id, manifest_digest) VALUES ($1, $2) ON CONFLICT DO NOTHING`,
-      [repositoryId, image.manifest.digest],
+      [repositoryId, manifestDigest],
     );
-    if (ingest.tag !== undefined) {
-      await sql.query(
-        `INSERT INTO tag (repository_id, tag, platform, manifest_digest, index_digest) VALUES ($1, $2, $3, $4, $5)
-         ON CONFLICT (repository_id, tag, platform) DO UPDATE
-         SET manifest_digest = excluded.manifest_digest, index_digest = excluded.index_digest, updated_at = now()`,
-        [
-          repositoryId,
-          ingest.tag,
-          image.platform,
-          image.manifest.digest,
-          ingest.index === undefined ? null : ingest.index.digest,
-        ],
-      );
-    }
+    if (ingest.tag === undefined) continue;
+    await sql.query(
+      `INSERT INTO tag (repository_id, tag, platform, manifest_digest, index_digest) VALUES ($1, $2, $3, $4, $5)
+       ON CONFLICT (repository_id, tag, platform) DO UPDATE
+       SET manifest_digest = excluded.manifest_digest, index_digest = excluded.index_digest, updated_at = now()`,
+      [repositoryId, ingest.tag, platform, manifestDigest, ingest.index?.digest ?? null],
+    );
   }
   return fresh;
 }

@@ -2,6 +2,7 @@ import {
   type Directory,
   type ImageGroup,
   type ImageRecord,
+  type ImageSummary,
   type IngestRecord,
   type LayerRecord,
   MAX_GROUPS,
@@ -87,6 +88,16 @@ export class SqlDirectory implements Directory {
         };
       }),
     };
+  }
+
+  async summary(manifest: Digest, signal: AbortSignal): Promise<ImageSummary | undefined> {
+    signal.throwIfAborted();
+    const rows = await this.#database.query('SELECT platform, toc_digest FROM manifest WHERE digest = $1', [
+      manifest,
+    ]);
+    if (rows[0] === undefined) return undefined;
+    const row = new RowReader(rows[0]);
+    return { manifestDigest: manifest, platform: row.text('platform'), tocDigest: row.digest('toc_digest') };
   }
 
   async holds(repository: RepositoryKey, manifest: Digest, signal: AbortSignal): Promise<boolean> {

@@ -13,6 +13,7 @@ import { type Descriptor, DocumentError, parseIndex } from '../../schemas/oci/ty
 import { endpointPath } from '../distribution/endpoint.ts';
 import type { Endpoint, HeaderList } from '../registry/registry.ts';
 import { RegistryError } from '../registry/registry-error.ts';
+import { ownedBytes } from '../registry/owned-bytes.ts';
 import { repositoryName } from '../registry/repository-name.ts';
 import { headerValue, headerValues } from './headers.ts';
 import { discard, type UpstreamClient, type UpstreamResponse, upstreamError } from './upstream-client.ts';
@@ -47,7 +48,7 @@ export class UpstreamReader implements RegistryReader {
       signal,
     );
     if (response === undefined) return undefined;
-    const bytes = await document(response);
+    const bytes = await document(response, signal);
     const told = headerValue(response.headers, 'docker-content-digest');
     const expected = isDigest(reference) ? reference : isDigest(told) ? told : undefined;
     const digest = digestOf(bytes, expected === undefined ? 'sha256' : digestAlgorithm(expected));
@@ -112,7 +113,7 @@ export class UpstreamReader implements RegistryReader {
         if (fallback !== undefined) found.push(...index(fallback.bytes));
         break;
       }
-      found.push(...index(await document(response)));
+      found.push(...index(await document(response, signal)));
       const next = /<([^>]*)>\s*;\s*rel="?next"?/.exec(headerValue(response.headers, 'link') ?? '')?.[1];
       if (next === undefined) break;
       query = URL.parse(next, this.#base)?.search.slice(1) ?? '';
@@ -139,6 +140,7 @@ export class UpstreamReader implements RegistryReader {
         signal,
       });
     } catch (error) {
+      signal.throwIfAborted();
       throw readError(error);
     }
     if (response.status === 200 || response.status === 206) return response;
@@ -164,7 +166,7 @@ function refusal({ status, headers }: UpstreamResponse): undefined {
   throw protocol(`the registry answered ${status}`);
 }
 
-async function document(response: UpstreamResponse): Promise<Uint8Array> {
+async function document(response: UpstreamResponse, signal: AbortSignal): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let sizeBytes = 0;
   try {
@@ -175,6 +177,7 @@ async function document(response: UpstreamResponse): Promise<Uint8Array> {
       chunks.push(chunk);
     }
   } catch (error) {
+    signal.throwIfAborted();
     throw readError(error);
   }
   return Buffer.concat(chunks);
@@ -197,16 +200,7 @@ function exactly(
   sizeBytes: number,
   signal: AbortSignal,
 ): AsyncIterable<Uint8Array> {
-  const chunks = counted(response, sizeBytes, signal);
-  return {
-    [Symbol.asyncIterator]: () => ({
-      next: () => chunks.next(),
-      return: () => {
-        response.body.destroy(); // a generator that was never started would not do it
-        return chunks.return(undefined);
-      },
-    }),
-  };
+  return ownedBytes(response.body, counted(response, sizeBytes, signal));
 }
 
 async function* counted(
@@ -232,7 +226,6 @@ async function* emptyBytes(): AsyncGenerator<Uint8Array> {}
 
 function readError(error: unknown): unknown {
   if (error instanceof RegistryReadError) return error;
-  if (error instanceof Error && (error.name === 'AbortError' || error.name === 'TimeoutError')) return error;
   const known = error instanceof RegistryError ? error : upstreamError(error);
   const kind = known.fault.kind === 'upstream-protocol' ? 'protocol' : 'unavailable';
   return new RegistryReadError({ kind }, `the registry cannot be read: ${known.fault.kind}`, {

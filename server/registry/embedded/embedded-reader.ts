@@ -8,6 +8,7 @@ import {
 } from '../../../extensions/starlight/registry-reader.ts';
 import type { Digest } from '../../../schemas/oci/digest.ts';
 import type { Descriptor } from '../../../schemas/oci/types.ts';
+import { ownedBytes } from '../owned-bytes.ts';
 import { repositoryName } from '../repository-name.ts';
 import type { EmbeddedRegistry } from './embedded-registry.ts';
 
@@ -66,7 +67,7 @@ export class EmbeddedReader implements RegistryReader {
     stream.once('close', () => signal.removeEventListener('abort', abort));
     // Whoever iterates is told; without a listener an abort before that would end the process.
     stream.on('error', () => undefined);
-    return { sizeBytes, bytes: stream };
+    return { sizeBytes, bytes: ownedBytes(stream, chunksOf(stream)) };
   }
 
   async referrers(
@@ -82,6 +83,10 @@ export class EmbeddedReader implements RegistryReader {
     const all = await this.#registry.manifests.referrers(this.#registry.files(repository), digest);
     return artifactType === undefined ? all : all.filter((one) => one.artifactType === artifactType);
   }
+}
+
+async function* chunksOf(stream: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  yield* stream;
 }
 
 async function* nothing(): AsyncGenerator<Uint8Array> {}

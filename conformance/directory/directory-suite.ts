@@ -58,6 +58,7 @@ function ingestOf(fields: Partial<IngestRecord> = {}): IngestRecord {
     repository: repository(),
     layers,
     images: [{ image: imageRecord(layers), inherited: [] }],
+    known: [],
     ...fields,
   };
 }
@@ -113,7 +114,28 @@ export function directorySuite(name: string, open: () => Promise<readonly [Direc
       assert.deepEqual(found?.layers, image.layers);
     });
 
+    it('writes where a known image is held and what names it, without the image', async () => {
+      const ingest = ingestOf();
+      const image = onlyImage(ingest);
+      await one.record(ingest, SIGNAL);
+      const { platform, tocDigest } = image;
+      const summary = { manifestDigest: image.manifest.digest, platform, tocDigest };
+      assert.deepEqual(await two.summary(image.manifest.digest, SIGNAL), summary);
+      const where = repository();
+      const known = { repository: where, tag: 'v1', layers: [], images: [], known: [summary] };
+      assert.deepEqual(await two.record(known, SIGNAL), []);
+      assert.equal(await one.holds(where, image.manifest.digest, SIGNAL), true);
+      const question = { repository: where, tag: 'v1', platform, except: newDigest() };
+      assert.equal(await one.predecessor(question, SIGNAL), image.manifest.digest);
+    });
+
+    it('refuses to write that an unknown image is held', async () => {
+      const summary = { manifestDigest: newDigest(), platform: PLATFORM, tocDigest: newDigest() };
+      await assert.rejects(one.record(ingestOf({ layers: [], images: [], known: [summary] }), SIGNAL));
+    });
+
     it('answers misses as misses', async () => {
+      assert.equal(await one.summary(newDigest(), SIGNAL), undefined);
       assert.equal(await one.image(newDigest(), SIGNAL), undefined);
       assert.deepEqual(await one.layers([newDigest()], SIGNAL), []);
       assert.deepEqual(await one.layers([], SIGNAL), []);
@@ -259,7 +281,7 @@ export function directorySuite(name: string, open: () => Promise<readonly [Direc
         const image = imageRecord(layers, platform);
         const images = [{ image, inherited: [] }];
         const named = tag === undefined ? {} : { tag };
-        await one.record({ repository: where, layers, images, ...named }, SIGNAL);
+        await one.record({ repository: where, layers, images, known: [], ...named }, SIGNAL);
         return image.manifest.digest;
       };
       const question = (tag: string | undefined, except: Digest, platform = PLATFORM) =>

@@ -12,6 +12,9 @@ export interface Directory {
   /** The image of this manifest. A miss is undefined. */
   image(manifest: Digest, signal: AbortSignal): Promise<ImageRecord | undefined>;
 
+  /** As `image`, without the bytes. */
+  summary(manifest: Digest, signal: AbortSignal): Promise<ImageSummary | undefined>;
+
   /** True when the image is known and was seen in this repository. */
   holds(repository: RepositoryKey, manifest: Digest, signal: AbortSignal): Promise<boolean>;
 
@@ -131,7 +134,17 @@ export interface IngestRecord {
   readonly index?: RawDocument;
   /** Layers that images name and that the directory may not know yet. */
   readonly layers: readonly LayerRecord[];
+  /** Images that the directory may not know yet. */
   readonly images: readonly { readonly image: ImageRecord; readonly inherited: readonly RankRow[] }[];
+  /** Images that the directory was seen to know: only that the repository holds them, and the tag, is written. */
+  readonly known: readonly ImageSummary[];
+}
+
+/** What to call an image that is known. */
+export interface ImageSummary {
+  readonly manifestDigest: Digest;
+  readonly platform: string;
+  readonly tocDigest: Digest;
 }
 
 export interface ImageGroup {

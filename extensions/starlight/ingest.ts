@@ -139,7 +139,8 @@ export class Ingester {
     const scanned = new Map<Digest, LayerRecord>();
     for (const entry of entries) reads.push(await this.#read(repository, entry, scanned, signal));
     const images = reads.flatMap((read) => (read.kind === 'image' ? [read] : []));
-    if (images.length === 0) {
+    const known = reads.flatMap((read) => (read.kind === 'known' ? [read.summary] : []));
+    if (images.length + known.length === 0) {
       const reasons = new Set(reads.flatMap((read) => (read.kind === 'not-converted' ? [read.reason] : [])));
       const reason = [...reasons].join('; ') || 'it names no image';
       throw new StarlightError({
@@ -151,8 +152,8 @@ export class Ingester {
     const key = { registry: repository.registry, name: repository.name };
     const tag = reference.includes(':') ? {} : { tag: reference };
     const inherited = new Map<Digest, readonly RankRow[]>();
-    for (const { image, already } of images) {
-      if (!already) inherited.set(image.manifest.digest, await this.#inherit(key, tag, image, signal));
+    for (const { image } of images) {
+      inherited.set(image.manifest.digest, await this.#inherit(key, tag, image, signal));
     }
     const fresh = await this.#directory.record(
       {
@@ -161,6 +162,7 @@ export class Ingester {
         ...index,
         layers: images.flatMap(({ layers }) => layers),
         images: images.map(({ image }) => ({ image, inherited: inherited.get(image.manifest.digest) ?? [] })),
+        known,
       },
       signal,
     );
@@ -171,6 +173,7 @@ export class Ingester {
           const { platform, reason } = read;
           return { platform, manifestDigest, status: 'not-converted', reason };
         }
+        if (read.kind === 'known') return { ...read.summary, status: 'already' };
         const { platform, tocDigest } = read.image;
         const status = fresh.includes(manifestDigest) ? 'ingested' : 'already';
         return { platform, manifestDigest, tocDigest, status };
@@ -184,10 +187,9 @@ export class Ingester {
     scanned: Map<Digest, LayerRecord>,
     signal: AbortSignal,
   ) {
-    const known = await this.#directory.image(document.digest, signal);
-    if (known !== undefined) return { kind: 'image', image: known, layers: [], already: true } as const;
-    const read = await readImage(repository, document, platform, this.#scanner, scanned, signal);
-    return read.kind === 'image' ? { ...read, already: false } : read;
+    const summary = await this.#directory.summary(document.digest, signal);
+    if (summary !== undefined) return { kind: 'known', summary } as const;
+    return await readImage(repository, document, platform, this.#scanner, scanned, signal);
   }
 
   /** The ranks of the version before, for the files that are still there. */

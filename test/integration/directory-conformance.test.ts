@@ -48,7 +48,7 @@ describe('the directory on PGlite', function () {
     };
     const first = await openDirectory({ kind: 'pglite', path });
     const repository = { registry: '', name: 'a' };
-    await first.record({ repository, layers: [], images: [{ image, inherited: ranks }] }, SIGNAL);
+    await first.record({ repository, layers: [], images: [{ image, inherited: ranks }], known: [] }, SIGNAL);
     await assert.rejects(
       openPglite(path),
       (error) => error instanceof DirectoryError && error.fault.kind === 'unavailable',
@@ -101,7 +101,10 @@ describe('the directory on PostgreSQL', function () {
       (error) => error instanceof DirectoryError && error.fault.kind === 'unavailable',
     );
     await assert.rejects(
-      directory.record({ repository: { registry: '', name: 'a' }, layers: [], images: [] }, SIGNAL),
+      directory.record(
+        { repository: { registry: '', name: 'a' }, layers: [], images: [], known: [] },
+        SIGNAL,
+      ),
       (error) => error instanceof DirectoryError && error.fault.kind === 'unavailable',
     );
     await server.start();

@@ -56,7 +56,7 @@ export function mergeContents(layers: readonly LayerToc[]): TreeContents {
       contents.row(toc, toc.content[tree.row[inode] ?? 0] ?? NONE);
     }
   };
-  for (let next = stack.pop(); next !== undefined; next = stack.pop()) mergedNames(next, emit);
+  for (let next = stack.pop(); next !== undefined; next = stack.pop()) mergedNames(next, emit, false);
   return contents.finish();
 }
 

@@ -1,7 +1,7 @@
 /**
- * A process that serves one sample tree with the kernel driver until it is killed: what a test kills and
- * starts again. Arguments: directory (holds `mount`, `contents` and `descriptors`), `left` to leave the mount
- * behind on SIGTERM. Prints `resumed` or `mounted` when it answers, then a line for each content wanted.
+ * A process that serves one sample tree until it is killed: what a test kills and starts again. Arguments:
+ * directory (holds `mount`, `contents` and `descriptors`) and driver. Prints `resumed` or `mounted` when it
+ * answers, and `want <digest>` for each content wanted. SIGTERM leaves the mount, SIGINT takes it away.
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -11,7 +11,8 @@ import { RecordedLog } from './fixture.ts';
 import { survivalTree } from './survival-tree.ts';
 
 const POLL_INTERVAL_MS = 10;
-const [, , directory = ''] = process.argv;
+const [, , directory = '', name = ''] = process.argv;
+if (name !== 'kernel' && name !== 'fuse-native') throw new Error(`no driver ${name}`);
 const store = join(directory, 'contents');
 const mountpoint = join(directory, 'mount');
 
@@ -30,7 +31,7 @@ function want(digest: Digest, signal: AbortSignal): Promise<string> {
 }
 
 const log = new RecordedLog();
-const driver = await chooseDriver('kernel', log, { descriptorDirectory: join(directory, 'descriptors') });
+const driver = await chooseDriver(name, log, { descriptorDirectory: join(directory, 'descriptors') });
 const tree = survivalTree();
 const contents = { directory: store, want };
 const signal = AbortSignal.timeout(10_000);

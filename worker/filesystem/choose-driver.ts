@@ -56,7 +56,9 @@ async function load(name: DriverName, log: FileSystemLog, options: DriverOptions
       const { descriptorDirectory } = options;
       if (descriptorDirectory === undefined) return new KernelDriver(log);
       const { DescriptorHolder } = await import('./kernel/descriptor-holder.ts');
-      return new KernelDriver(log, new DescriptorHolder(descriptorDirectory));
+      const holder = new DescriptorHolder(descriptorDirectory);
+      await holder.sweep();
+      return new KernelDriver(log, holder);
     }
     case 'fuse-native': {
       const { FuseNativeDriver } = await import('./fuse-native/driver.ts');

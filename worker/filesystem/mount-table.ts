@@ -9,13 +9,15 @@ const MOUNT_TABLE = '/proc/self/mountinfo';
  * system whose process is dead.
  */
 export function mountedDevice(mountpoint: string, table: string = readTable()): string | undefined {
-  // mountinfo: id, parent, major:minor, root, mountpoint (space, tab, newline and backslash in octal), …
-  const wanted = mountpoint.replace(
-    /[ \t\n\\]/g,
-    (char) => `\\${char.charCodeAt(0).toString(8).padStart(3, '0')}`,
-  );
+  // mountinfo: id, parent, major:minor, root, mountpoint, …
+  const wanted = escapeMountpoint(mountpoint);
   const fields = table.split('\n').map((line) => line.split(' '));
   return fields.findLast((line) => line[4] === wanted)?.[2];
+}
+
+/** A mountpoint as it stands in the mount table: space, tab, newline and backslash in octal. */
+export function escapeMountpoint(mountpoint: string): string {
+  return mountpoint.replace(/[ \t\n\\]/g, (char) => `\\${char.charCodeAt(0).toString(8).padStart(3, '0')}`);
 }
 
 /** Is something mounted on exactly this absolute path? */

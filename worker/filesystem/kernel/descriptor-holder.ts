@@ -1,14 +1,22 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { closeSync, mkdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { closeSync, mkdirSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { openProcess, SystemCallError, takeDescriptor } from './system-calls.ts';
+import { escapeMountpoint, isMounted } from '../mount-table.ts';
+import { closeOnExec, openProcess, SystemCallError, takeDescriptor } from './system-calls.ts';
 
 /** Where a holder has the descriptor: the first number after the standard ones. */
 const HELD_FD = 3;
+const FIRST_AFTER_STDIO = 3;
 const FUSE_DEVICE = '/dev/fuse';
 const HOLDER_NAME = 'starlight-descriptor-holder';
+/**
+ * Holds descriptor 3 for as long as `$1` stands in the mount table. The children, which do not get it, close
+ * it in subshells of their own: a redirection behind a command makes dash move it away in the shell itself.
+ */
+const HOLD =
+  'while (exec 3>&-; exec grep -qF " $1 " /proc/self/mountinfo); do (exec 3>&-; exec sleep 20); done';
 
 /** What is written down about a holder: enough to know it again, and not to take another for it. */
 interface HolderRecord {
@@ -23,9 +31,9 @@ interface HolderRecord {
  * Keeps /dev/fuse descriptors open beyond the life of this process, so that its death kills no container:
  * requests wait in the kernel until a successor takes the descriptor over.
  *
- * A holder is the smallest program that does nothing: `sleep infinity`, started in a session of its own with
- * the descriptor inherited; one per mount, below 1 MB each. There is no protocol and nothing in it that could
- * fail. The successor finds it by a file in `directory` and copies the descriptor with pidfd_getfd(2)
+ * A holder is a shell that sleeps, started in a session of its own with the descriptor inherited, and ends
+ * when its mount is gone; one per mount, some 2 MB each. There is no protocol and next to nothing in it that
+ * could fail. The successor finds it by a file in `directory` and copies the descriptor with pidfd_getfd(2)
  * (Linux 5.6). Under systemd the unit needs `KillMode=process`.
  */
 export class DescriptorHolder {
@@ -40,8 +48,9 @@ export class DescriptorHolder {
   /** Has a holder keep `fd`, the descriptor of the mount on `mountpoint`. Replaces an earlier one. */
   async keep(mountpoint: string, fd: number): Promise<void> {
     await this.release(mountpoint);
-    const child = spawn('sleep', ['infinity'], {
-      argv0: HOLDER_NAME,
+    // What this process itself has inherited must not be held as well: somebody waits for the end of a pipe.
+    closeOnExec(FIRST_AFTER_STDIO);
+    const child = spawn('sh', ['-c', HOLD, HOLDER_NAME, escapeMountpoint(mountpoint)], {
       cwd: '/',
       detached: true,
       env: { PATH: process.env['PATH'] },
@@ -77,8 +86,16 @@ export class DescriptorHolder {
   /** Ends the holder of `mountpoint`, if there is one. */
   async release(mountpoint: string): Promise<void> {
     const record = this.#living(mountpoint);
-    if (record !== undefined) process.kill(record.pid, 'SIGKILL');
+    if (record !== undefined) process.kill(-record.pid, 'SIGKILL'); // with the sleep: its process group
     await rm(this.#pathOf(mountpoint), { force: true });
+  }
+
+  /** Ends the holders of mounts that are no more: unmounted while no daemon ran. */
+  async sweep(): Promise<void> {
+    for (const name of readdirSync(this.#directory)) {
+      const record = name.endsWith('.json') ? readRecord(join(this.#directory, name)) : undefined;
+      if (record !== undefined && !isMounted(record.mountpoint)) await this.release(record.mountpoint);
+    }
   }
 
   #living(mountpoint: string): HolderRecord | undefined {

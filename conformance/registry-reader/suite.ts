@@ -32,15 +32,15 @@ async function bytesOf(chunks: AsyncIterable<Uint8Array>): Promise<Buffer> {
   return Buffer.concat(await Array.fromAsync(chunks));
 }
 
-/** The contract of RegistryReader. `open` gives a fresh bench. */
+/** The contract of RegistryReader. `open` makes the bench, once; nothing here changes it. */
 export function registryReaderSuite(name: string, open: () => Promise<ReaderBench>): void {
   describe(`RegistryReader: ${name}`, () => {
     let bench: ReaderBench;
     const signal = new AbortController().signal;
-    beforeEach(async () => {
+    before(async () => {
       bench = await open();
     });
-    afterEach(() => bench[Symbol.asyncDispose]());
+    after(() => bench?.[Symbol.asyncDispose]());
 
     it('reads a manifest by tag and by digest', async () => {
       for (const reference of ['v1', bench.manifest.digest]) {

@@ -1,0 +1,203 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { get } from 'node:http';
+import { pino } from 'pino';
+import { RegistryReadError, type RegistryReadFault } from '../../extensions/starlight/registry-reader.ts';
+import { type AppOptions, createApp } from '../../server/app.ts';
+import { errorAnswer, ociErrorOf } from '../../server/errors.ts';
+import { type HttpServer, listen } from '../../server/http-server.ts';
+import type { RegistryAnswer } from '../../server/registry/registry.ts';
+import { RegistryError } from '../../server/registry/registry-error.ts';
+
+const OPTIONS: AppOptions = {
+  registry: { answer: () => Promise.resolve({ status: 200, headers: [['X-From', 'registry']] }) },
+  distribution: {},
+  routes: [],
+  health: { checks: [], draining: () => false, onFailure: () => undefined },
+  logger: pino({ level: 'silent' }),
+  nowMs: () => 0,
+};
+
+function serve(options: Partial<AppOptions>, idleTimeoutMs = 60_000): Promise<HttpServer> {
+  const app = createApp({ ...OPTIONS, ...options });
+  return listen(app.callback(), { host: '127.0.0.1', port: 0, idleTimeoutMs });
+}
+
+async function withServer<T>(
+  options: Partial<AppOptions>,
+  use: (url: string, server: HttpServer) => Promise<T>,
+): Promise<T> {
+  const server = await serve(options);
+  try {
+    return await use(`http://127.0.0.1:${server.address.port}`, server);
+  } finally {
+    if (!server.draining()) await server.close(AbortSignal.abort());
+  }
+}
+
+describe('createApp()', () => {
+  it('asks extensions before the registry, and the registry for the rest of /v2/', async () => {
+    const routes: AppOptions['routes'] = [
+      (ctx, next) => {
+        if (ctx.path !== '/v2/_oci/ext/discover') return next();
+        ctx.body = { extensions: [] };
+        return undefined;
+      },
+    ];
+    await withServer({ routes }, async (url) => {
+      assert.deepEqual(await (await fetch(`${url}/v2/_oci/ext/discover`)).json(), { extensions: [] });
+      assert.equal((await fetch(`${url}/v2/a/manifests/v1`)).headers.get('x-from'), 'registry');
+      assert.equal((await fetch(`${url}/elsewhere`)).status, 404);
+      assert.equal((await fetch(`${url}/v2x/`)).status, 404);
+    });
+  });
+
+  it('answers what an extension throws, and tells nothing of what is unforeseen', async () => {
+    for (const [error, status] of [
+      [new RegistryReadError({ kind: 'unauthorized', challenges: ['Basic realm="x"'] }, 'm'), 401],
+      [new Error('a secret'), 500],
+    ] as const) {
+      const fail = () => Promise.reject(error);
+      await withServer({ routes: [fail] }, async (url) => {
+        const answer = await fetch(`${url}/starlight/x`);
+        assert.equal(answer.status, status);
+        assert.equal(answer.headers.get('www-authenticate'), status === 401 ? 'Basic realm="x"' : null);
+        assert.ok(!(await answer.text()).includes('a secret'));
+      });
+    }
+  });
+
+  it('aborts the signal of a request whose client went away', async () => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const arrived = Promise.withResolvers<void>();
+    const registry = {
+      answer: (request: { signal: AbortSignal }) => {
+        request.signal.addEventListener('abort', () => resolve());
+        arrived.resolve();
+        return new Promise<RegistryAnswer>(() => undefined);
+      },
+    };
+    await withServer({ registry }, async (url) => {
+      const asked = get(`${url}/v2/`);
+      asked.on('error', () => undefined); // it is cut on purpose
+      await arrived.promise;
+      asked.destroy();
+      await promise;
+    });
+  });
+});
+
+describe('health', () => {
+  const failing = { name: 'bad', check: () => Promise.reject(new Error('a secret')) };
+  const passing = { name: 'good', check: () => Promise.resolve() };
+  const ROWS: readonly (readonly [string, boolean, readonly (typeof passing)[], number, unknown])[] = [
+    ['/healthz', false, [failing], 200, { status: 'ok' }],
+    ['/healthz', true, [], 200, { status: 'ok' }],
+    ['/readyz', false, [], 200, { status: 'ok', checks: {} }],
+    ['/readyz', false, [passing], 200, { status: 'ok', checks: { good: 'ok' } }],
+    ['/readyz', false, [passing, failing], 503, { status: 'failed', checks: { good: 'ok', bad: 'failed' } }],
+    ['/readyz', true, [passing], 503, { status: 'draining', checks: { good: 'ok' } }],
+  ];
+  for (const [path, draining, checks, status, body] of ROWS) {
+    it(`answers ${path} by ${status} with ${checks.map((one) => one.name).join()}${draining ? ', draining' : ''}`, async () => {
+      const failures: string[] = [];
+      const health = { checks, draining: () => draining, onFailure: (name: string) => failures.push(name) };
+      await withServer({ health }, async (url) => {
+        const answer = await fetch(url + path);
+        assert.equal(answer.status, status);
+        assert.deepEqual(await answer.json(), body);
+        assert.deepEqual(failures, status === 503 && !draining ? ['bad'] : []);
+        assert.equal((await fetch(url + path, { method: 'POST' })).status, 405);
+      });
+    });
+  }
+});
+
+describe('HttpServer', () => {
+  it('lets a request in flight finish when it closes, then refuses', async () => {
+    const release = Promise.withResolvers<RegistryAnswer>();
+    const arrived = Promise.withResolvers<void>();
+    const registry = {
+      answer: () => {
+        arrived.resolve();
+        return release.promise;
+      },
+    };
+    await withServer({ registry }, async (url, server) => {
+      const inFlight = fetch(`${url}/v2/`);
+      await arrived.promise;
+      const closed = server.close(new AbortController().signal);
+      assert.ok(server.draining());
+      await assert.rejects(fetch(`${url}/healthz`));
+      release.resolve({ status: 200, headers: [] });
+      assert.equal((await inFlight).status, 200);
+      await closed;
+    });
+  });
+
+  it('cuts a request in flight at the limit', async () => {
+    const arrived = Promise.withResolvers<void>();
+    const registry = {
+      answer: () => {
+        arrived.resolve();
+        return new Promise<RegistryAnswer>(() => undefined);
+      },
+    };
+    await withServer({ registry }, async (url, server) => {
+      const inFlight = assert.rejects(fetch(`${url}/v2/`));
+      await arrived.promise;
+      const cut = new AbortController();
+      const closed = server.close(cut.signal);
+      cut.abort();
+      await closed;
+      await inFlight;
+    });
+  });
+
+  it('closes a connection on which nothing moves', async () => {
+    const registry = { answer: () => new Promise<RegistryAnswer>(() => undefined) };
+    const server = await serve({ registry }, 50);
+    const asked = get(`http://127.0.0.1:${server.address.port}/v2/`);
+    const [error] = await once(asked, 'error');
+    assert.equal(error.code, 'ECONNRESET');
+    await server.close(AbortSignal.abort());
+  });
+
+  it('says so where its port is taken', async () => {
+    await withServer({}, async (_, server) => {
+      await assert.rejects(
+        listen(() => undefined, { host: '127.0.0.1', port: server.address.port, idleTimeoutMs: 1000 }),
+        /EADDRINUSE/,
+      );
+    });
+  });
+});
+
+describe('ociErrorOf()', () => {
+  const READS: readonly (readonly [RegistryReadFault, number, string])[] = [
+    [{ kind: 'unauthorized', challenges: [] }, 401, 'UNAUTHORIZED'],
+    [{ kind: 'denied' }, 403, 'DENIED'],
+    [{ kind: 'unavailable', status: 429, retryAfter: '5' }, 429, 'TOOMANYREQUESTS'],
+    [{ kind: 'unavailable', status: 500 }, 503, 'UNAVAILABLE'],
+    [{ kind: 'unavailable' }, 503, 'UNAVAILABLE'],
+    [{ kind: 'protocol' }, 502, 'UNAVAILABLE'],
+  ];
+  for (const [fault, status, code] of READS) {
+    it(`makes ${status} of ${JSON.stringify(fault)}`, () => {
+      const error = ociErrorOf(new RegistryReadError(fault, 'm'));
+      assert.equal(error.status, status);
+      assert.equal(error.code, code);
+      if (status === 429) assert.deepEqual(error.headers, [['Retry-After', '5']]);
+    });
+  }
+  for (const thrown of [new Error('x'), 'x', undefined, null, { status: 200 }]) {
+    it(`makes 500 of ${String(thrown)}`, () => assert.equal(ociErrorOf(thrown).status, 500));
+  }
+  it('makes the form of the specification', () => {
+    const answer = errorAnswer(ociErrorOf(new RegistryError({ kind: 'blob-unknown', digest: 'd' })));
+    assert.ok(answer.body instanceof Uint8Array);
+    assert.deepEqual(JSON.parse(Buffer.from(answer.body).toString()), {
+      errors: [{ code: 'BLOB_UNKNOWN', message: 'blob not known', detail: { digest: 'd' } }],
+    });
+  });
+});

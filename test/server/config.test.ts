@@ -1,0 +1,69 @@
+import assert from 'node:assert/strict';
+import { loadConfig } from '../../schemas/config/load.ts';
+import { redactConfig } from '../../schemas/config/redact.ts';
+import { checkServerConfig, ENV_PREFIX, ServerConfigSchema } from '../../server/config.ts';
+
+function load(argv: readonly string[], env: Readonly<Record<string, string>> = {}) {
+  return loadConfig({
+    name: 'starlight-proxy',
+    envPrefix: ENV_PREFIX,
+    schema: ServerConfigSchema,
+    argv,
+    env,
+    readFile: () => '',
+    check: checkServerConfig,
+  });
+}
+
+describe('ServerConfigSchema', () => {
+  it('needs nothing to be set', () => {
+    const loaded = load([]);
+    assert.equal(loaded.kind, 'config');
+    if (loaded.kind !== 'config') return;
+    assert.deepEqual(loaded.value.listen, { host: '127.0.0.1', port: 8090, idleTimeoutMs: 120_000 });
+    assert.equal(loaded.value.upstream, undefined);
+  });
+
+  it('makes a whole upstream of its URL', () => {
+    const loaded = load([], { STARLIGHT_PROXY_UPSTREAM_URL: 'https://registry.test' });
+    assert.equal(loaded.kind, 'config');
+    if (loaded.kind === 'config') assert.equal(loaded.value.upstream?.connectTimeoutMs, 5000);
+  });
+
+  it('hides what is secret when it is logged', () => {
+    const secrets = {
+      STARLIGHT_PROXY_DATABASE_URL: 'postgres://u:topsecret@db/x',
+      STARLIGHT_PROXY_CACHE_REDIS_URL: 'redis://:topsecret@r',
+      STARLIGHT_PROXY_STARLIGHT_TOKEN: 'topsecret',
+    };
+    const loaded = load([], secrets);
+    assert.equal(loaded.kind, 'config');
+    if (loaded.kind !== 'config') return;
+    const text = JSON.stringify(redactConfig(ServerConfigSchema, loaded.value));
+    assert.ok(!text.includes('topsecret') && text.includes('@db/x'), text);
+  });
+
+  const BAD: readonly (readonly [string, readonly string[], RegExp])[] = [
+    ['a port too large', ['--listen-port', '70000'], /^--listen-port: /],
+    ['an upstream of another protocol', ['--upstream-url', 'ftp://x'], /^--upstream-url: /],
+    ['an upstream with a path', ['--upstream-url', 'http://x/v2'], /^--upstream-url: /],
+    ['an upstream with credentials in its URL', ['--upstream-url', 'http://u:p@x'], /^--upstream-url: /],
+    ['an upstream without a URL', ['--upstream-ca-file', '/x'], /^upstream\.url: missing/],
+    [
+      'certificates for plain http',
+      ['--upstream-url', 'http://x', '--upstream-ca-file', '/x'],
+      /^upstream\.caFile: /,
+    ],
+    ['a database of another kind', ['--database-url', 'mysql://x'], /^--database-url: /],
+    ['a limit of nothing', ['--shutdown-drain-limit-ms', '0'], /^--shutdown-drain-limit-ms: /],
+    ['a token too short', ['--starlight-token', 'x'], /^--starlight-token: .*\[redacted\]$/],
+    ['bundles larger than their cache', ['--cache-max-bytes', '10'], /^cache\.maxBundleBytes: /],
+  ];
+  for (const [title, argv, pattern] of BAD) {
+    it(`refuses ${title}`, () => {
+      const loaded = load(argv);
+      assert.equal(loaded.kind, 'faults');
+      if (loaded.kind === 'faults') assert.match(loaded.faults.join('\n'), pattern);
+    });
+  }
+});

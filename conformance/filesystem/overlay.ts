@@ -99,6 +99,20 @@ export function describeOverlay(makeDriver: DriverFactory): void {
       assert.deepEqual((await readdir(`${mount.path}/d`)).sort(), ['here', 'sub']);
     });
 
+    it('copies up, renames and deletes where no file of the image has extended attributes', async () => {
+      const plain = await fixture.mount(sampleTree([directory('d'), file('d/one', HERE), file('two', HERE)]));
+      plain.contents.put(HERE);
+      const above = await fixture.overlay(plain.path);
+      await writeFile(`${above}/d/one`, 'more\n', { flag: 'a' });
+      await rename(`${above}/two`, `${above}/d/three`);
+      assert.equal(await readFile(`${above}/d/one`, 'utf8'), 'here\nmore\n');
+      assert.deepEqual((await readdir(`${above}/d`)).sort(), ['one', 'three']);
+      await rm(`${above}/d`, { recursive: true });
+      await mkdir(`${above}/d`);
+      assert.deepEqual(await readdir(`${above}/d`), []);
+      assert.deepEqual(await readdir(above), ['d']);
+    });
+
     it('keeps hard links readable as one file', async () => {
       mount.contents.put(LATE);
       const [one, other] = await Promise.all([stat(`${merged}/late`), stat(`${merged}/late-link`)]);

@@ -86,7 +86,7 @@ export class DescriptorHolder {
   /** Ends the holder of `mountpoint`, if there is one. */
   async release(mountpoint: string): Promise<void> {
     const record = this.#living(mountpoint);
-    if (record !== undefined) process.kill(-record.pid, 'SIGKILL'); // with the sleep: its process group
+    if (record !== undefined) kill(-record.pid); // with the sleep: its process group
     await rm(this.#pathOf(mountpoint), { force: true });
   }
 
@@ -118,6 +118,15 @@ function started(child: ChildProcess): Promise<number> {
     child.once('error', reject);
     child.once('spawn', () => resolve(child.pid ?? 0));
   });
+}
+
+/** Kills a process or, by a negative number, a group; one that is gone is fine. */
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
 }
 
 /** The record in a file; undefined when there is none or it is damaged: then there is nothing to take over. */

@@ -217,9 +217,9 @@ export class Session {
   /** fuse_read_in: fh u64 0 | offset u64 8 | size u32 16. */
   #read(inode: number): Answer {
     const content = this.#contentOf(inode);
-    if (content === NONE) return 0;
     const request = this.#request;
     const offset = request.readUInt32LE(REQUEST.body + 8) + request.readUInt32LE(REQUEST.body + 12) * 2 ** 32;
+    if (content === NONE || offset >= (this.#tree.size[inode] ?? 0)) return 0;
     const size = Math.min(request.readUInt32LE(REQUEST.body + 16), MAX_READ_BYTES);
     const fd = this.#files.open(content);
     if (fd !== ABSENT) return this.#readNow({ offset, size }, fd);

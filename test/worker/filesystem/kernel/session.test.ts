@@ -333,4 +333,24 @@ describe('Session', () => {
     again.session.close();
     rmSync(again.directory, { recursive: true });
   });
+
+  it('answers any request at most once and never throws, whatever its bytes are', () => {
+    let state = 20_261_121;
+    const random = (below: number) => {
+      state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+      return Math.floor((state / 2 ** 32) * below);
+    };
+    for (let round = 0; round < 20_000; round++) {
+      harness.replies.length = 0;
+      const body = Buffer.alloc(random(64));
+      for (let index = 0; index < body.length; index++) body[index] = random(8) === 0 ? random(256) : 0;
+      harness.send(random(60), random(70) - 2, body, BigInt(round));
+      assert.ok(harness.replies.length <= 1);
+      for (const { error, body: answer } of harness.replies) {
+        assert.ok(error <= 0 && error > -200);
+        assert.ok(error === 0 || answer.length === 0);
+      }
+    }
+    assert.deepEqual(harness.faults, []);
+  });
 });

@@ -1,0 +1,117 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { makeLayout } from '../support/images.ts';
+import { file } from '../support/tar.ts';
+
+interface Result {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+async function ctr(...args: readonly string[]): Promise<Result> {
+  const child = spawn('bin/ctr-starlight', args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const [stdout, stderr, code] = await Promise.all([
+    new Response(child.stdout as unknown as ReadableStream).text(), // a Node stream is read as an async iterable
+    new Response(child.stderr as unknown as ReadableStream).text(),
+    new Promise<number | null>((resolve) => child.once('close', resolve)),
+  ]);
+  return { code, stdout, stderr };
+}
+
+describe('ctr-starlight convert', function () {
+  this.timeout(60_000);
+  let scratch: string;
+  let source: string;
+  before(async () => {
+    scratch = await mkdtemp(join(tmpdir(), 'starlight-test-convert-cli-'));
+    source = `oci:${join(scratch, 'source')}:v1`;
+    const layers = [[file('a', Buffer.alloc(200_000, 'abc'))], [file('b', 'b')]];
+    makeLayout(join(scratch, 'source'), [
+      { tag: 'v1', layers, platform: { os: 'linux', architecture: 'amd64' } },
+      { tag: 'v1', layers, platform: { os: 'linux', architecture: 'arm64' } },
+    ]);
+  });
+  after(() => rm(scratch, { recursive: true, force: true }));
+
+  it('prints plain lines and sizes where nobody looks', async () => {
+    const { code, stdout, stderr } = await ctr('convert', source, `oci:${join(scratch, 'plain')}:v1`);
+    assert.equal(code, 0, stderr);
+    assert.match(
+      stdout,
+      /^LAYER +BEFORE +AFTER +OVERHEAD\n(?:sha256:.*\n){2}total .* %\n.* is sha256:[0-9a-f]{64}\n$/,
+    );
+    assert.match(stderr, /^layer sha256:[0-9a-f]{12} .* -> .*, sent$/m);
+    assert.ok(!stderr.includes('\r'));
+  });
+
+  it('prints JSON when asked to', async () => {
+    const target = `oci:${join(scratch, 'json')}:v1`;
+    const { code, stdout, stderr } = await ctr(
+      '-o',
+      'json',
+      'convert',
+      '--platform',
+      'linux/arm64',
+      source,
+      target,
+    );
+    assert.equal(code, 0, stderr);
+    const report = JSON.parse(stdout) as { sizeBytes: number; images: { layers: { sizeBytes: number }[] }[] };
+    assert.equal(report.images.length, 1);
+    const sum = report.images[0]?.layers.reduce((total, layer) => total + layer.sizeBytes, 0);
+    assert.equal(report.sizeBytes, sum);
+  });
+
+  it('tells the proxy when asked to, and fails when it cannot', async () => {
+    const server = createServer((_, response) => response.end());
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as AddressInfo; // listens on TCP
+    await new Promise((resolve) => server.close(resolve));
+    const target = `oci:${join(scratch, 'notify')}:v1`;
+    const proxy = `http://127.0.0.1:${port}`;
+    const { code, stderr } = await ctr('convert', '--notify', '--proxy', proxy, source, target);
+    assert.equal(code, 1);
+    assert.match(stderr, /directory/);
+  });
+
+  const bad: readonly (readonly [string, (scratch: string) => readonly string[], RegExp])[] = [
+    ['a source that is not there', (dir) => [`oci:${dir}/none:v1`, `oci:${dir}/x:v1`], /no image layout/],
+    ['a tag that is not there', (dir) => [`oci:${dir}/source:v9`, `oci:${dir}/x:v1`], /no such image/],
+    [
+      'a platform that is none',
+      (dir) => ['--platform', 'amd64', `oci:${dir}/source:v1`, `oci:${dir}/x:v1`],
+      /not a platform/,
+    ],
+    [
+      'a platform that is not there',
+      (dir) => ['--platform', 'linux/s390x', `oci:${dir}/source:v1`, `oci:${dir}/x:v1`],
+      /linux\/amd64, linux\/arm64/,
+    ],
+    ['a name without a registry', (dir) => ['redis:7', `oci:${dir}/x:v1`], /name the registry/],
+    [
+      'a destination with a digest',
+      (dir) => [`oci:${dir}/source:v1`, `r.example/a@sha256:${'0'.repeat(64)}`],
+      /name a tag/,
+    ],
+    [
+      'a registry that is not there',
+      (dir) => [`oci:${dir}/source:v1`, '127.0.0.1:1/a:b'],
+      /cannot reach 127\.0\.0\.1:1/,
+    ],
+  ];
+  for (const [name, args, message] of bad) {
+    it(`exits with 1 and says why: ${name}`, async () => {
+      const { code, stdout, stderr } = await ctr('convert', ...args(scratch));
+      assert.equal(code, 1, stderr);
+      assert.match(stderr, message);
+      assert.equal(stdout, '');
+      assert.ok(!stderr.includes('    at '), 'no stack trace');
+    });
+  }
+});

@@ -10,6 +10,7 @@ import { startDaemon } from './daemon.ts';
 const NAME = 'starlight-daemon';
 /** Threads that still wait in a driver must not keep the process when everything else is closed. */
 const EXIT_LIMIT_MS = 2000;
+const KEEP_AWAKE_MS = 60_000;
 
 const packageFile = new URL('../package.json', import.meta.url);
 const { version } = JSON.parse(readFileSync(packageFile, 'utf8')) as { version: string }; // our own file
@@ -33,6 +34,8 @@ const log = pino({ name: NAME, level: config.log.level }, destination({ dest: 2,
 log.info({ version, config: redactConfig(WorkerConfigSchema, config) }, 'starting');
 
 const terminated = terminationSignal(process);
+// Before the sockets listen, and after they are closed, nothing else may hold the event loop while threads work.
+const awake = setInterval(() => {}, KEEP_AWAKE_MS);
 try {
   const daemon = await startDaemon({ config, version, log, nowMs: Date.now });
   log.info({ control: config.control.socket, snapshotter: config.snapshotter.socket }, 'ready');
@@ -49,4 +52,5 @@ try {
   process.stderr.write(`${NAME}: ${error instanceof Error ? error.message : String(error)}\n`);
   process.exitCode = 1;
 }
+clearInterval(awake);
 setTimeout(() => process.exit(), EXIT_LIMIT_MS).unref();

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { answers, type CommandResult, run, Server, tryRun } from '../../scripts/lib/child.ts';
 import type { ChainId } from '../../schemas/oci/chain-id.ts';
@@ -184,11 +184,21 @@ export class Stack implements AsyncDisposable {
     }
   }
 
+  /** Whoever keeps descriptors of mounts for the next daemon: there will be none. */
+  async #endHolders(): Promise<void> {
+    const directory = join(this.daemonRoot, 'descriptors');
+    for (const name of await readdir(directory).catch(() => [])) {
+      const { pid } = JSON.parse(await readFile(join(directory, name), 'utf8')) as { pid: number }; // a holder's record
+      await tryRun('kill', ['-9', String(pid)]);
+    }
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#containerd?.[Symbol.asyncDispose]();
     await this.#daemon?.stop();
     await this.#proxy?.stop();
     await this.link[Symbol.asyncDispose]();
+    await this.#endHolders();
     // What a killed daemon left mounted goes lazily, deepest first.
     const mounts = (await readFile('/proc/self/mounts', 'utf8'))
       .split('\n')

@@ -20,6 +20,8 @@ export interface RegistryRequest {
   readonly scope: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: () => AsyncIterable<Uint8Array> | Uint8Array;
+  /** Not to be sent again as it is: what a broken attempt left behind would be in the way. */
+  readonly once?: boolean;
 }
 
 export type RegistryResponse = Dispatcher.ResponseData;
@@ -33,7 +35,8 @@ const BODY_TIMEOUT_MS = 60_000;
 const CONNECT_TIMEOUT_MS = 10_000;
 const MAX_CONNECTIONS = 8;
 const MAX_ERROR_CHARS = 500;
-const RETRIED = new Set([408, 429, 500, 502, 503, 504]);
+/** Answers that another attempt may better. */
+export const RETRIED = new Set([408, 429, 500, 502, 503, 504]);
 
 /** RFC 9110 section 10.2.3: seconds or a date. Nothing when it is absent or unreadable. */
 export function retryAfterMs(header: string | undefined, nowMs: number): number | undefined {
@@ -76,6 +79,7 @@ export class RegistryClient implements AsyncDisposable {
    */
   async send(message: RegistryRequest, signal: AbortSignal): Promise<RegistryResponse> {
     const root = await this.#findRoot(signal);
+    const maxAttempts = message.once === true ? 1 : MAX_ATTEMPTS;
     let authenticated = false;
     for (let attempt = 1; ; attempt += 1) {
       let response: RegistryResponse;
@@ -84,7 +88,7 @@ export class RegistryClient implements AsyncDisposable {
       } catch (cause) {
         signal.throwIfAborted();
         if (cause instanceof ImageError) throw cause;
-        if (attempt >= MAX_ATTEMPTS) throw this.#unreachable(cause);
+        if (attempt >= maxAttempts) throw this.#unreachable(cause);
         await sleep(FIRST_DELAY_MS * 2 ** (attempt - 1), undefined, { signal });
         continue;
       }
@@ -98,7 +102,7 @@ export class RegistryClient implements AsyncDisposable {
         continue;
       }
       if (statusCode === 401 || statusCode === 403) throw this.#denied(statusCode, await errorText(response));
-      if (!RETRIED.has(statusCode) || attempt >= MAX_ATTEMPTS) return response;
+      if (!RETRIED.has(statusCode) || attempt >= maxAttempts) return response;
       const header = headers['retry-after'];
       await response.body.dump();
       const asked = retryAfterMs(typeof header === 'string' ? header : undefined, Date.now());

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Digest } from '../oci/digest.ts';
 import { isTag, type Reference } from '../oci/reference.ts';
 import type { Descriptor } from '../oci/types.ts';
@@ -5,12 +6,13 @@ import type { ImageSink, ManifestDocument, OpenBlob, PutResult, RepositoryPlace 
 import { ImageError } from './image-error.ts';
 import { IMAGE_LIMIT } from './limits.ts';
 import { fallbackTag, withReferrer } from './referrers-index.ts';
-import type { RegistryClient, RegistryResponse } from './registry-client.ts';
+import { RETRIED, type RegistryClient, type RegistryResponse } from './registry-client.ts';
 import { repositoryName } from './repository-name.ts';
 import { readAll } from './verify-stream.ts';
 
 /** How often the upload of one blob is begun. */
 const MAX_UPLOADS = 4;
+const FIRST_DELAY_MS = 250;
 
 /** A repository of a registry, written to. */
 export class RegistrySink implements ImageSink {
@@ -48,6 +50,7 @@ export class RegistrySink implements ImageSink {
       const failure = await this.#upload(location, descriptor, open, signal);
       if (failure === undefined) return 'sent';
       if (attempt >= MAX_UPLOADS) throw failure;
+      await sleep(FIRST_DELAY_MS * 2 ** (attempt - 1), undefined, { signal });
     }
   }
 
@@ -149,6 +152,7 @@ export class RegistrySink implements ImageSink {
             'content-length': String(descriptor.size),
           },
           body: open,
+          once: true,
         },
         [201],
         signal,
@@ -157,10 +161,10 @@ export class RegistrySink implements ImageSink {
       return undefined;
     } catch (error) {
       if (!(error instanceof ImageError)) throw error;
-      // An upload that broke off may be gone: then a new one is begun.
+      // What a broken upload has left in the registry would come before what is sent to it again.
       const { fault } = error;
-      const again = fault.kind === 'not-found' || (fault.kind === 'refused' && fault.status === 416);
-      if (!again) throw error;
+      const refused = fault.kind === 'refused' && (RETRIED.has(fault.status) || fault.status === 416);
+      if (!refused && fault.kind !== 'not-found' && fault.kind !== 'unreachable') throw error;
       return error;
     }
   }

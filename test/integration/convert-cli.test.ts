@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DockerRegistry } from '../support/docker-registry.ts';
 import { makeLayout } from '../support/images.ts';
 import { file } from '../support/tar.ts';
 
@@ -68,16 +69,28 @@ describe('ctr-starlight convert', function () {
     assert.equal(report.sizeBytes, sum);
   });
 
-  it('tells the proxy when asked to, and fails when it cannot', async () => {
-    const server = createServer((_, response) => response.end());
+  it('tells the proxy when asked to', async () => {
+    await using registry = await DockerRegistry.start(scratch);
+    const bodies: string[] = [];
+    const server = createServer((request, response) => {
+      request.setEncoding('utf8').on('data', (text: string) => bodies.push(`${request.url} ${text}`));
+      request.once('end', () => response.end('{"images":[{"platform":"linux/amd64","status":"ingested"}]}'));
+    });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    const { port } = server.address() as AddressInfo; // listens on TCP
-    await new Promise((resolve) => server.close(resolve));
-    const target = `oci:${join(scratch, 'notify')}:v1`;
-    const proxy = `http://127.0.0.1:${port}`;
-    const { code, stderr } = await ctr('convert', '--notify', '--proxy', proxy, source, target);
-    assert.equal(code, 1);
-    assert.match(stderr, /directory/);
+    try {
+      const { port } = server.address() as AddressInfo; // listens on TCP
+      const proxy = `http://127.0.0.1:${port}`;
+      const target = `${registry.host}/a/b:v1`;
+      const { code, stdout, stderr } = await ctr('convert', '--notify', '--proxy', proxy, source, target);
+      assert.equal(code, 0, stderr);
+      assert.match(stdout, /^proxy: linux\/amd64 ingested$/m);
+      assert.deepEqual(bodies, [
+        `/starlight/notify ${JSON.stringify({ reference: 'a/b:v1', ns: registry.host })}`,
+      ]);
+    } finally {
+      server.closeAllConnections();
+      server.close();
+    }
   });
 
   const bad: readonly (readonly [string, (scratch: string) => readonly string[], RegExp])[] = [

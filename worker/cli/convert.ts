@@ -2,10 +2,10 @@ import { Command } from 'commander';
 import { type Conversion, convert } from '../../schemas/image/convert.ts';
 import { dockerCredentials } from '../../schemas/image/credentials.ts';
 import { ImageError } from '../../schemas/image/image-error.ts';
-import { parseImageName } from '../../schemas/image/image-name.ts';
+import { type ImageName, parseImageName } from '../../schemas/image/image-name.ts';
 import { Endpoints } from '../../schemas/image/open-image.ts';
 import { parsePlatform } from '../../schemas/oci/platform.ts';
-import { formatReference } from '../../schemas/oci/reference.ts';
+import { formatReference, type Reference } from '../../schemas/oci/reference.ts';
 import type { Platform } from '../../schemas/oci/types.ts';
 import { CliError } from './cli-error.ts';
 import type { ContextSource } from './context.ts';
@@ -55,6 +55,7 @@ Examples:
     .action(async (source: string, destination: string, options: ConvertCliOptions) => {
       const { terminal, signal } = context();
       const platforms = parsePlatforms(options.platform);
+      if (options.notify === true) namedRegistry(destination);
       const progress = new ConvertProgress(terminal);
       try {
         await using endpoints = new Endpoints({
@@ -78,6 +79,24 @@ Examples:
         throw error;
       }
     });
+}
+
+/** The destination, which a proxy can be told of. @throws {CliError} when it is a directory. */
+function namedRegistry(destination: string): Reference {
+  const name = readName(destination);
+  if (name.kind === 'registry') return name.reference;
+  throw new CliError('invalid-name', 'a proxy cannot be told of an image in a directory', {
+    hint: 'convert to a registry, or leave --notify away',
+  });
+}
+
+function readName(text: string): ImageName {
+  try {
+    return parseImageName(text);
+  } catch (error) {
+    if (error instanceof ImageError) throw new CliError(error.kind, error.message, { cause: error });
+    throw error;
+  }
 }
 
 function parsePlatforms(list: string): Platform[] | undefined {
@@ -112,13 +131,7 @@ async function notify(
   options: ConvertCliOptions,
   signal: AbortSignal,
 ): ReturnType<typeof notifyProxy> {
-  const name = parseImageName(destination);
-  if (name.kind === 'layout') {
-    throw new CliError('invalid-name', 'a proxy cannot be told of an image in a directory', {
-      hint: 'convert to a registry, or leave --notify away',
-    });
-  }
+  const reference = formatReference(namedRegistry(destination));
   const { proxy, token } = options;
-  const reference = formatReference(name.reference);
   return await notifyProxy({ proxy, reference, ...(token === undefined ? {} : { token }) }, signal);
 }

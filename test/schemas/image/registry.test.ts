@@ -236,23 +236,29 @@ describe('RegistrySink', () => {
     assert.equal(registry.asked[1], `POST /v2/a/b/blobs/uploads/?${query}`);
   });
 
-  it('begins again when an upload is lost', async () => {
-    let uploads = 0;
-    await using registry = await FakeRegistry.start((request, response) => {
-      if (request.method === 'HEAD') response.writeHead(404).end();
-      else if (request.method === 'POST') response.writeHead(202, { location: '/up?state=1' }).end();
-      else {
-        uploads += 1;
-        response.writeHead(uploads === 1 ? 404 : 201).end();
-      }
+  const losses: readonly (readonly [string, (response: ServerResponse) => void])[] = [
+    ['is lost', (response) => response.writeHead(404).end()],
+    ['breaks off', (response) => response.destroy()],
+    ['fails at the registry', (response) => response.writeHead(500).end()],
+  ];
+  for (const [name, lose] of losses) {
+    it(`begins anew when an upload ${name}`, async () => {
+      let uploads = 0;
+      await using registry = await FakeRegistry.start((request, response) => {
+        if (request.method === 'HEAD') response.writeHead(404).end();
+        else if (request.method === 'POST') {
+          uploads += 1;
+          response.writeHead(202, { location: `/up?state=${uploads}` }).end();
+        } else if (uploads === 1) lose(response);
+        else response.writeHead(201).end();
+      });
+      assert.equal(await registry.sink().putBlob(BLOB, () => once(CONTENT), signal), 'sent');
+      assert.deepEqual(
+        registry.asked.filter((one) => one.startsWith('PUT')),
+        [1, 2].map((n) => `PUT /up?state=${n}&digest=${encodeURIComponent(BLOB.digest)}`),
+      );
     });
-    assert.equal(await registry.sink().putBlob(BLOB, () => once(CONTENT), signal), 'sent');
-    const target = `PUT /up?state=1&digest=${encodeURIComponent(BLOB.digest)}`;
-    assert.deepEqual(
-      registry.asked.filter((one) => one.startsWith('PUT')),
-      [target, target],
-    );
-  });
+  }
 
   const artifact = {
     mediaType: MEDIA_TYPE.ociManifest,

@@ -1,10 +1,11 @@
+import type { Digest } from '../../schemas/oci/digest.ts';
 import { type Authorised, authorise, checkPlatform } from './authorise.ts';
 import type { BundleCache } from './bundle-cache.ts';
 import { type BundlePlan, bundleBytes, decodePlan, encodePlan, etagOf, keyOf } from './bundle-plan.ts';
 import type { Directory } from './directory.ts';
 import type { ImageStore, LoadedImage } from './image-store.ts';
 import type { Ingester } from './ingest.ts';
-import { makeBundle, PLAN_VERSION } from './make-bundle.ts';
+import { dictionaryFor, type HeldImageContents, makeBundle, PLAN_VERSION } from './make-bundle.ts';
 import { type ReadRange, streamPayloads } from './payload-stream.ts';
 import type { DeltaQuestion } from './question.ts';
 import type { FrontedRegistry } from './registries.ts';
@@ -79,8 +80,14 @@ export class DeltaService {
       key,
       async (shared) => {
         const make = async (filling: AbortSignal) => {
-          const from = await this.#heldImages(authorised, filling);
-          const bundle = makeBundle({ authorised, wanted, ranks: ranks.map((one) => one.ranks), from });
+          const { from, dictionaries } = await this.#held(authorised, wanted, filling);
+          const bundle = makeBundle({
+            authorised,
+            wanted,
+            ranks: ranks.map((one) => one.ranks),
+            from,
+            dictionaries,
+          });
           return encodePlan({ ...bundle, question: base, unknownFrom: authorised.unknownFrom });
         };
         const made = decodePlan(await cache.fill(`plan:${key}`, make, shared));
@@ -125,7 +132,7 @@ export class DeltaService {
   /** Waits for a while; the ingest itself goes on for the next who asks. */
   async #ingest(
     name: string,
-    manifest: DeltaManifest,
+    manifest: Digest,
     { registry, auth }: DeltaCaller,
     signal: AbortSignal,
   ): Promise<LoadedImage> {
@@ -144,14 +151,31 @@ export class DeltaService {
     return image;
   }
 
-  async #heldImages({ from }: Authorised, signal: AbortSignal) {
+  /** One after the other, and of each only what is needed: there may be hundreds. */
+  async #held({ from }: Authorised, wanted: readonly LoadedImage[], signal: AbortSignal) {
     const { images } = this.#options;
-    const found: { name: string; image: LoadedImage }[] = [];
+    const found: HeldImageContents[] = [];
     for (const { name, digest } of from) {
       const image = await images.image(digest, signal);
-      if (image !== undefined) found.push({ name, image });
+      if (image === undefined) continue;
+      const { record, contents, tocBytes } = image;
+      found.push({
+        name,
+        manifestDigest: digest,
+        tocDigest: record.tocDigest,
+        tocSizeBytes: tocBytes.length,
+        diffIds: record.layers.map(({ diffId }) => diffId),
+        contents,
+      });
     }
-    return found;
+    const dictionaries = new Map<Digest, Uint8Array>();
+    for (const one of wanted) {
+      const chosen = dictionaryFor(one, found);
+      if (chosen === undefined || dictionaries.has(chosen.tocDigest)) continue;
+      const image = await images.image(chosen.manifestDigest, signal);
+      if (image !== undefined) dictionaries.set(chosen.tocDigest, image.tocBytes);
+    }
+    return { from: found, dictionaries };
   }
 
   #noteGroup(wanted: readonly LoadedImage[]): void {
@@ -160,8 +184,6 @@ export class DeltaService {
     directory.noteGroup(manifests, new AbortController().signal).catch(onError);
   }
 }
-
-type DeltaManifest = Authorised['to'][number]['manifest']['digest'];
 
 /** All that a bundle depends on but the ranks. The caller's rights are not part of it: they were asked for. */
 function questionKey(authorised: Authorised, question: DeltaQuestion, { registry }: DeltaCaller): string {

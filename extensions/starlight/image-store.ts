@@ -1,7 +1,7 @@
 import type { Digest } from '../../schemas/oci/digest.ts';
 import { decodeImageToc } from '../../schemas/toc/image-toc.ts';
 import type { LayerToc } from '../../schemas/toc/layer-toc.ts';
-import { mergeLayers } from '../../schemas/toc/merge.ts';
+import { mergeContents, mergeLayers, type TreeContents } from '../../schemas/toc/merge.ts';
 import type { Tree } from '../../schemas/toc/tree.ts';
 import { type Directory, DirectoryError, type ImageRecord } from './directory.ts';
 import { unpack } from './packed.ts';
@@ -25,6 +25,11 @@ export class LoadedImage {
   get tree(): Tree {
     this.#tree ??= mergeLayers(this.layers);
     return this.#tree;
+  }
+
+  /** The contents that the merged image shows. */
+  get contents(): TreeContents {
+    return this.#tree ?? mergeContents(this.layers);
   }
 
   /** Roughly what it takes in memory, its tree included: columns per row and content, and the paths twice. */

@@ -2,6 +2,7 @@ import { encodeBundleHeader } from '../../schemas/bundle/header-codec.ts';
 import type { BundleBlob, BundleHeader, BundleToc } from '../../schemas/bundle/header.ts';
 import { packTocAgainst } from '../../schemas/bundle/toc-packing.ts';
 import type { Digest } from '../../schemas/oci/digest.ts';
+import type { TreeContents } from '../../schemas/toc/merge.ts';
 import type { Authorised } from './authorise.ts';
 import type { BundlePlan } from './bundle-plan.ts';
 import type { RankRow } from './directory.ts';
@@ -18,28 +19,40 @@ export interface BundleRequest {
   readonly wanted: readonly LoadedImage[];
   /** Of each wanted image. */
   readonly ranks: readonly (readonly RankRow[])[];
-  /** Those of `authorised.from` that were loaded, with the repository that the worker named. */
-  readonly from: readonly { readonly name: string; readonly image: LoadedImage }[];
+  readonly from: readonly HeldImageContents[];
+  /** The bytes of the table of each `from` image that `dictionaryFor` chose, by its digest. */
+  readonly dictionaries: ReadonlyMap<Digest, Uint8Array>;
+}
+
+/** What the bundle needs to know of an image that the worker has: little, as there may be hundreds. */
+export interface HeldImageContents {
+  /** The repository that the worker named. */
+  readonly name: string;
+  readonly manifestDigest: Digest;
+  readonly tocDigest: Digest;
+  readonly tocSizeBytes: number;
+  readonly diffIds: readonly Digest[];
+  readonly contents: TreeContents;
 }
 
 /** The bundle for a question, up to its payloads: a pure function, the same request gives the same bytes. */
 export function makeBundle(
   request: BundleRequest,
 ): Pick<BundlePlan, 'header'> & { readonly payloads: PayloadPlan } {
-  const { authorised, wanted, ranks } = request;
-  const from = request.from.map(({ image }) => image);
+  const { authorised, wanted, ranks, from, dictionaries } = request;
   const names = authorised.to.map(({ name }) => name);
-  const { files, payloads, plan } = planPayloads({ names, wanted, ranks, from });
+  const { files, payloads, plan } = planPayloads({
+    names,
+    wanted,
+    ranks,
+    held: from.map(({ contents }) => contents),
+  });
   const header: BundleHeader = {
     images: wanted.map((image, row) => imageOf(image, authorised.to[row])),
-    from: request.from.map(({ name, image }) => ({
-      name,
-      manifestDigest: image.record.manifest.digest,
-      tocDigest: image.record.tocDigest,
-    })),
+    from: from.map(({ name, manifestDigest, tocDigest }) => ({ name, manifestDigest, tocDigest })),
     unknownFrom: [...authorised.unknownFrom],
     blobs: blobsOf(authorised, wanted),
-    tocs: wanted.map((image) => tocOf(image, from)),
+    tocs: wanted.map((image) => tocOf(image, from, dictionaries)),
     files,
     payloads,
   };
@@ -78,11 +91,12 @@ function blobsOf(authorised: Authorised, wanted: readonly LoadedImage[]): Bundle
   return [...blobs.values()];
 }
 
-/**
- * The table of a wanted image: as the directory keeps it, or against that of an image which the worker has,
- * where that is smaller: one of the same repository first.
- */
-function tocOf(image: LoadedImage, from: readonly LoadedImage[]): BundleToc {
+/** The table of a wanted image: as the directory keeps it, or against another where that is smaller. */
+function tocOf(
+  image: LoadedImage,
+  from: readonly HeldImageContents[],
+  dictionaries: ReadonlyMap<Digest, Uint8Array>,
+): BundleToc {
   const { record, tocBytes } = image;
   const plain: BundleToc = {
     tocDigest: record.tocDigest,
@@ -90,20 +104,27 @@ function tocOf(image: LoadedImage, from: readonly LoadedImage[]): BundleToc {
     dictionary: undefined,
     bytes: record.toc.bytes,
   };
-  const old = mostAlike(image, from);
-  if (old === undefined) return plain;
-  const packed = packTocAgainst(tocBytes, record.tocDigest, old.tocBytes, old.record.tocDigest);
+  const old = dictionaryFor(image, from);
+  const oldBytes = old === undefined ? undefined : dictionaries.get(old.tocDigest);
+  if (old === undefined || oldBytes === undefined) return plain;
+  const packed = packTocAgainst(tocBytes, record.tocDigest, oldBytes, old.tocDigest);
   return packed.bytes.length < plain.bytes.length ? packed : plain;
 }
 
-/** The image that shares the most layers; else the one whose table is nearest in size. */
-function mostAlike(image: LoadedImage, from: readonly LoadedImage[]): LoadedImage | undefined {
+/**
+ * The image whose table is to be the dictionary for that of a wanted one: the one that shares the most layers,
+ * of equals the one whose table is nearest in size.
+ */
+export function dictionaryFor(
+  image: LoadedImage,
+  from: readonly HeldImageContents[],
+): HeldImageContents | undefined {
   const own = new Set(image.record.layers.map(({ diffId }) => diffId));
   const size = image.tocBytes.length;
-  let best: { image: LoadedImage; shared: number; distance: number } | undefined;
+  let best: { image: HeldImageContents; shared: number; distance: number } | undefined;
   for (const candidate of from) {
-    const shared = candidate.record.layers.filter(({ diffId }) => own.has(diffId)).length;
-    const distance = Math.abs(candidate.tocBytes.length - size);
+    const shared = candidate.diffIds.filter((diffId) => own.has(diffId)).length;
+    const distance = Math.abs(candidate.tocSizeBytes - size);
     if (best === undefined || shared > best.shared || (shared === best.shared && distance < best.distance)) {
       best = { image: candidate, shared, distance };
     }

@@ -1,4 +1,5 @@
 import { type BundleFiles, type BundlePayloads, PAYLOAD_ENCODING } from '../../schemas/bundle/header.ts';
+import type { TreeContents } from '../../schemas/toc/merge.ts';
 import { imageCommand } from './image-command.ts';
 import type { LoadedImage } from './image-store.ts';
 import { planDelta } from './optimizer/plan-delta.ts';
@@ -11,7 +12,8 @@ export interface PayloadRequest {
   readonly wanted: readonly LoadedImage[];
   /** Of each wanted image. */
   readonly ranks: readonly (readonly Rank[])[];
-  readonly from: readonly LoadedImage[];
+  /** What the images show that the worker has. */
+  readonly held: readonly TreeContents[];
 }
 
 /** The tables of a bundle's files and payloads, and where the payloads come from. */
@@ -22,14 +24,13 @@ export interface PlannedPayloads {
 }
 
 /** What the optimizer chose, each payload with the layer blob that it is copied from. */
-export function planPayloads({ names, wanted, ranks, from }: PayloadRequest): PlannedPayloads {
+export function planPayloads({ names, wanted, ranks, held }: PayloadRequest): PlannedPayloads {
   const images = wanted.map(({ layers, tree, record }, row) => ({
     layers,
     tree,
     ranks: ranks[row] ?? [],
     command: imageCommand(record.config.bytes),
   }));
-  const held = from.map(({ tree }) => tree);
   const { files, payloads } = planDelta(images, held);
   const sources = wanted.flatMap(({ record }, row) =>
     record.layers.map(({ digest }) => ({ name: names[row] ?? '', digest })),

@@ -11,7 +11,7 @@ import { makeLayout } from '../support/images.ts';
 import { machineFault } from '../support/machine.ts';
 import { skip } from '../support/skip.ts';
 import { Stack, type StackOptions } from '../support/stack.ts';
-import { compareTrees, listTree } from '../support/tree-listing.ts';
+import { compareTrees, listTreeAside } from '../support/tree-listing.ts';
 
 /** What happens when a process is killed, the network goes, bytes change, the disk is full: nothing is lost, nothing is wrong. */
 
@@ -239,7 +239,7 @@ describe('faults', function () {
       const listings = [];
       for (const snapshotter of ['overlayfs', 'starlight']) {
         await stack.containerd.ctr('images', 'pull', '--plain-http', '--snapshotter', snapshotter, plain);
-        listings.push(await stack.withRoot(snapshotter, chain, async (root) => listTree(root)));
+        listings.push(await stack.withRoot(snapshotter, chain, (root) => listTreeAside(root)));
       }
       const [expected, actual] = listings;
       assert.ok(expected !== undefined && actual !== undefined);

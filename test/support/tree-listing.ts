@@ -8,6 +8,7 @@ import {
   readlinkSync,
   readSync,
 } from 'node:fs';
+import { Worker } from 'node:worker_threads';
 import { xattrsOf } from './xattrs.ts';
 
 /**
@@ -59,7 +60,7 @@ function contentDigest(path: Buffer, buffer: Buffer): string {
 /** Everything below `root`, keyed by path relative to it in Latin-1 (a byte, a character); the root is ''. */
 export function listTree(root: string): TreeListing {
   const rows = new Map<string, TreeRow>();
-  const firstName = new Map<bigint, string>();
+  const firstName = new Map<string, string>();
   const buffer = Buffer.alloc(READ_BYTES);
   const visit = (relative: Buffer): void => {
     const path =
@@ -67,7 +68,8 @@ export function listTree(root: string): TreeListing {
     const stat = lstatSync(path, { bigint: true });
     const key = relative.toString('latin1');
     const type = TYPES.find(([test]) => stat[test]())?.[1] ?? 'unknown';
-    if (!firstName.has(stat.ino)) firstName.set(stat.ino, key);
+    const inode = `${stat.dev}:${stat.ino}`;
+    if (!firstName.has(inode)) firstName.set(inode, key);
     const directory = type === 'directory';
     const device = type === 'chardev' || type === 'blockdev';
     rows.set(key, {
@@ -80,7 +82,7 @@ export function listTree(root: string): TreeListing {
       mtimeNs: stat.mtimeNs,
       nlink: directory ? 0n : stat.nlink,
       rdev: device ? stat.rdev : 0n,
-      links: directory ? '' : (firstName.get(stat.ino) ?? ''),
+      links: directory ? '' : (firstName.get(inode) ?? ''),
       target: type === 'symlink' ? readlinkSync(path, 'buffer').toString('latin1') : '',
       xattrs: JSON.stringify(xattrsOf(path)),
       content: type === 'file' ? contentDigest(path, buffer) : '',
@@ -92,6 +94,19 @@ export function listTree(root: string): TreeListing {
   };
   visit(Buffer.alloc(0));
   return rows;
+}
+
+/**
+ * As `listTree`, in a thread of its own: a read that waits for a content must not hold up the test, through
+ * whose own link the content may come.
+ */
+export function listTreeAside(root: string): Promise<TreeListing> {
+  return new Promise((resolve, reject) => {
+    const worker = new Worker(new URL('list-tree-worker.ts', import.meta.url), { workerData: root });
+    worker.once('message', resolve);
+    worker.once('error', reject);
+    worker.once('exit', () => reject(new Error(`listing ${root} ended early`)));
+  });
 }
 
 /** The differences of two listings, a line each, at most `limit` of them; none when they are the same. */

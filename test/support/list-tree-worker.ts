@@ -1,0 +1,4 @@
+import { parentPort, workerData } from 'node:worker_threads';
+import { listTree } from './tree-listing.ts';
+
+parentPort?.postMessage(listTree(String(workerData)));

@@ -10,6 +10,7 @@ import { OpenTrace } from '../open-trace.ts';
 import type { Command, MountId, Report } from './messages.ts';
 import { ERRNO, encodeResend, REQUEST_BUFFER_BYTES } from './protocol.ts';
 import { Session, type SessionPort } from './session.ts';
+import { Spin } from './spin.ts';
 import { PollSet, read, write } from './system-calls.ts';
 
 /**
@@ -36,6 +37,7 @@ export class Responder {
   readonly #mounts = new Map<MountId, Mounted>();
   readonly #byDescriptor = new Map<number, Mounted>();
   readonly #poll = new PollSet();
+  readonly #spin = new Spin();
   readonly #request = Buffer.from(new ArrayBuffer(REQUEST_BUFFER_BYTES));
   #stopped = false;
 
@@ -68,13 +70,19 @@ export class Responder {
     for (let served = 0; served < BATCH_LIMIT || alone; ) {
       const length = read(fd, this.#request);
       if (length > 0) {
+        if (idleSince > 0) this.#spin.found();
         mounted.session.handle(this.#request, length);
         served++;
         idleSince = 0;
       } else if (length === -ERRNO.EAGAIN) {
         const now = performance.now();
-        if (idleSince === 0) idleSince = now;
-        else if (now - idleSince > SPIN_MS) return;
+        if (idleSince === 0) {
+          if (!this.#spin.worthwhile()) return;
+          idleSince = now;
+        } else if (now - idleSince > SPIN_MS) {
+          this.#spin.missed();
+          return;
+        }
       } else if (length === -ERRNO.ENODEV || length === -ERRNO.ECONNABORTED || length === 0) {
         this.#forget(mounted.id);
         return;

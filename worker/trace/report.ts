@@ -27,12 +27,13 @@ export async function reportTraces(
   const reported: ReportedImage[] = [];
   for (const image of recorder.collect()) {
     const answer = await target.post('/starlight/report', bodyOf(image), scopeOf(image), signal);
+    const accepted = acceptedOf(answer);
     recorder.remove(image.traces);
     const host = image.host === '' ? '' : `${image.host}/`;
     reported.push({
       reference: `${host}${image.repository}@${image.manifestDigest}`,
       opens: image.traces.reduce((sum, trace) => sum + trace.opens.length, 0),
-      accepted: acceptedOf(answer),
+      accepted,
     });
   }
   return reported;

@@ -36,7 +36,7 @@ export const ServerConfigSchema = Type.Object({
         description:
           'The registry that requests are passed on to: https://registry.example or http://host:port.',
       }),
-      caFile: File("A PEM file of certificates to trust for it, beside the system's own."),
+      caFile: File('A PEM file of certificates to trust for it, beside the public ones that Node brings.'),
       namespace: Type.Optional(
         Type.String({
           minLength: 1,

@@ -27,7 +27,12 @@ describe('shutDown()', () => {
     const clean = await shutDown({
       steps: [
         { name: 'a', close: () => Promise.reject(new Error('x')) },
-        { name: 'b', close: async () => void (closed = true) },
+        {
+          name: 'b',
+          close: async () => {
+            closed = true;
+          },
+        },
       ],
       drainLimitMs: 1000,
       onError: (step) => errors.push(step),

@@ -1,0 +1,56 @@
+import assert from 'node:assert/strict';
+import { loadConfig } from '../../schemas/config/load.ts';
+import { checkWorkerConfig, ENV_PREFIX, WorkerConfigSchema } from '../../worker/config.ts';
+
+describe('the configuration of the daemon', () => {
+  const load = (argv: readonly string[], env: Record<string, string> = {}) =>
+    loadConfig({
+      name: 'starlight-daemon',
+      envPrefix: ENV_PREFIX,
+      schema: WorkerConfigSchema,
+      argv,
+      env,
+      readFile: () => '',
+      check: checkWorkerConfig,
+    });
+
+  it('is complete without a word', () => {
+    const loaded = load([]);
+    assert.equal(loaded.kind, 'config');
+    assert.ok(loaded.kind === 'config');
+    assert.equal(loaded.value.root, '/var/lib/starlight');
+    assert.equal(loaded.value.trust.unboundToc, 'refuse');
+  });
+
+  const bad: readonly (readonly [string, readonly string[], RegExp])[] = [
+    ['a relative root', ['--root', 'state'], /root/],
+    ['a root with a colon, which overlayfs would split', ['--root', '/a:b'], /root/],
+    ['a root with a comma', ['--root', '/a,b'], /root/],
+    ['a proxy URL with credentials', ['--proxy-url', 'http://user:secret@proxy'], /proxy-url/],
+    ['a proxy URL with a path', ['--proxy-url', 'http://proxy/path'], /proxy-url/],
+    ['another scheme', ['--proxy-url', 'ftp://proxy'], /proxy-url/],
+    ['a socket path that is too long', ['--control-socket', `/${'x'.repeat(120)}`], /control-socket/],
+    ['a relative socket', ['--snapshotter-socket', 'a.sock'], /snapshotter-socket/],
+    ['an unknown driver', ['--filesystem-driver', 'nfs'], /filesystem-driver/],
+    ['an unknown trust', ['--trust-unbound-toc', 'maybe'], /trust-unbound-toc/],
+    [
+      'one socket for two',
+      ['--control-socket', '/a.sock', '--snapshotter-socket', '/a.sock'],
+      /two different/,
+    ],
+    [
+      'delays that shrink',
+      ['--download-retry-delay-ms', '100', '--download-retry-delay-max-ms', '10'],
+      /smaller/,
+    ],
+    ['a short token', ['--proxy-token', 'short'], /proxy-token/],
+  ];
+  for (const [name, argv, message] of bad) {
+    it(`refuses ${name}`, () => {
+      const loaded = load(argv);
+      assert.ok(loaded.kind === 'faults', loaded.kind);
+      assert.match(loaded.faults.join('\n'), message);
+      assert.doesNotMatch(loaded.faults.join('\n'), /got "short"/);
+    });
+  }
+});

@@ -202,6 +202,16 @@ for (const [what, upstream] of FRONTS) {
       await resume(bytes.length - 100);
     });
 
+    it('keeps what it has ingested and been told when it is killed', async () => {
+      const before = await bundle(proxy.url, `to=${NAME}:v1`);
+      process.kill(proxy.server.pid, 'SIGKILL');
+      await proxy[Symbol.asyncDispose]();
+      const flags = registry === undefined ? [] : ['--upstream-url', `http://${registry.host}`];
+      proxy = await ProxyProcess.start(join(root, 'proxy'), flags);
+      assert.equal((await notify(proxy.url, 'v1')).images[0]?.status, 'already');
+      assert.equal((await bundle(proxy.url, `to=${NAME}:v1`)).etag, before.etag, 'traces are as they were');
+    });
+
     it('takes a foreign eStargz image, and says that nothing binds its table', async () => {
       await convertTag(proxy.host, 'v1', true);
       const digest = await pushUnbound(proxy.host, 'v1');

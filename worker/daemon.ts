@@ -160,6 +160,7 @@ async function wire(options: DaemonOptions, steps: ShutdownStep[]): Promise<void
   closing('background', async () => stopping.abort(new Error('the daemon is stopping')));
 
   downloads.resumeAll();
+  collector.schedule(stopping.signal); // what was released while nobody was there to hear of it
   pulls.resumeRegistrations(stopping.signal).catch((error: unknown) => {
     log.error({ err: error }, 'taking up registrations failed');
   });

@@ -211,7 +211,12 @@ export class Downloads implements ContentDemand {
     const { catalogue, root, fsync, log } = this.#deps;
     const { manifestDigest } = download.image;
     await download.run(feed, opened, this.#stop.signal);
-    if (fsync === 'image') await syncFileSystem(root, this.#stop.signal);
+    if (fsync === 'image') {
+      await syncFileSystem(root, this.#stop.signal).catch((error: unknown) => {
+        this.#stop.signal.throwIfAborted();
+        log.warn({ err: error }, 'contents could not be forced to the disk');
+      });
+    }
     catalogue.setComplete(manifestDigest);
     log.info({ image: manifestDigest, ...download.counts() }, 'every content is here');
   }

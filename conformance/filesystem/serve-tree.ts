@@ -1,7 +1,8 @@
 /**
  * A process that serves one sample tree until it is killed: what a test kills and starts again. Arguments:
  * directory (holds `mount`, `contents` and `descriptors`) and driver. Prints `resumed` or `mounted` when it
- * answers, and `want <digest>` for each content wanted. SIGTERM leaves the mount, SIGINT takes it away.
+ * answers, and `want <digest>` for each content wanted. SIGTERM leaves the mount, SIGINT takes it away, SIGHUP exits at
+ * once.
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -48,3 +49,4 @@ process.on(
       .then(() => driver.close())
       .then(() => clearInterval(alive)),
 );
+process.on('SIGHUP', () => process.exit(3));

@@ -161,6 +161,19 @@ describe('a mounted tree whose process is gone', () => {
     assert.equal((await run('cat', [`${mountpoint}/d1/small-1`])).stdout.toString(), 'small 1');
   });
 
+  it('does not keep its process from exiting, with opens in flight', async () => {
+    const first = serve();
+    await first.said('mounted');
+    const late = start('cat', [`${mountpoint}/late`]);
+    await first.said(`want ${sha256(SURVIVAL.late)}`);
+    await first.end('SIGHUP');
+    assert.equal(first.child.exitCode, 3);
+    const second = serve();
+    await second.said('resumed');
+    contents.put(SURVIVAL.late);
+    assert.ok((await late.ended).stdout.equals(SURVIVAL.late));
+  });
+
   it('is mounted anew with fuse-native, which cannot be taken over', async () => {
     const first = serve('fuse-native');
     await first.said('mounted');

@@ -1,0 +1,47 @@
+import assert from 'node:assert/strict';
+import { fileURLToPath } from 'node:url';
+import { RecordedLog, run } from '../../conformance/filesystem/fixture.ts';
+import { chooseDriver } from '../../worker/filesystem/choose-driver.ts';
+
+const CHOICES = [
+  ['auto', 'kernel'],
+  ['kernel', 'kernel'],
+  ['fuse-native', 'fuse-native'],
+] as const;
+const MODULE = fileURLToPath(new URL('../../worker/filesystem/choose-driver.ts', import.meta.url));
+
+describe('chooseDriver()', () => {
+  for (const [choice, name] of CHOICES) {
+    it(`takes ${name} for ${choice}, as root`, async () => {
+      const log = new RecordedLog();
+      const driver = await chooseDriver(choice, log);
+      try {
+        assert.equal(driver.name, name);
+        assert.deepEqual(log.lines, []);
+      } finally {
+        await driver.close();
+      }
+    });
+  }
+
+  for (const [choice, reasons] of [
+    ['auto', 2],
+    ['kernel', 1],
+    ['fuse-native', 1],
+  ] as const) {
+    it(`names ${reasons} reason(s) why ${choice} cannot be had where /dev/fuse is closed`, async () => {
+      const script = `
+        process.setgid(65534);
+        process.setuid(65534);
+        const { chooseDriver } = await import(${JSON.stringify(MODULE)});
+        const log = { debug() {}, warn() {}, error() {} };
+        const error = await chooseDriver(${JSON.stringify(choice)}, log).catch((error) => error);
+        console.log(JSON.stringify(error.fault ?? String(error)));`;
+      const { stdout, stderr } = await run(process.execPath, ['--input-type=module', '-e', script]);
+      const fault = JSON.parse(stdout.toString() || JSON.stringify(stderr));
+      assert.equal(fault.kind, 'no-driver', JSON.stringify(fault));
+      assert.equal(fault.reasons.length, reasons);
+      for (const reason of fault.reasons) assert.match(reason, /^(kernel|fuse-native): .*EACCES/);
+    });
+  }
+});

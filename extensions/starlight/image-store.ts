@@ -14,6 +14,7 @@ export class LoadedImage {
   /** The lowest first. */
   readonly layers: readonly LayerToc[];
   #tree: Tree | undefined;
+  #contents: TreeContents | undefined;
 
   constructor(record: ImageRecord, tocBytes: Uint8Array, layers: readonly LayerToc[]) {
     this.record = record;
@@ -29,7 +30,8 @@ export class LoadedImage {
 
   /** The contents that the merged image shows. */
   get contents(): TreeContents {
-    return this.#tree ?? mergeContents(this.layers);
+    this.#contents ??= this.#tree ?? mergeContents(this.layers);
+    return this.#contents;
   }
 
   /** Roughly what it takes in memory, its tree included: columns per row and content, and the paths twice. */

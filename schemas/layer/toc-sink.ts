@@ -115,7 +115,8 @@ export class TocSink implements TarSink {
       else if (member.sizeBytes === 0 || this.#run.lengthBytes > 0) this.#run = undefined;
     }
     this.#memberOffset.push(member.offset + member.lengthBytes);
-    this.#memberStart.push(this.#position);
+    // Not `position`: a member may end inside of a header block, whose first part the parser still holds back.
+    this.#memberStart.push(this.#memberStart.at(this.memberCount - 1) + member.sizeBytes);
   }
 
   meta(bytes: Buffer): void {

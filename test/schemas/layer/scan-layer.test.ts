@@ -110,6 +110,8 @@ const ENTRIES: readonly TarEntry[] = [
   file('.wh..wh.plnk/12.34', 'aufs'),
 ];
 
+const ENTRIES_ACROSS_MEMBERS = Array.from({ length: 60 }, (_, i) => file(`f${i}`, noise(i * 37 + 1, i + 1)));
+
 describe('scanLayer()', () => {
   const tar = Buffer.concat([tarBytes(ENTRIES), Buffer.from('garbage behind the end of the archive')]);
   /** A sparse file's content is found in a layer of ours only. */
@@ -155,6 +157,17 @@ describe('scanLayer()', () => {
     }
     return assert.fail(`no row ${path}`);
   };
+
+  for (const memberBytes of [21, 512, 700, 1000, 1553, 4096, 131_072]) {
+    it(`gives payloads that hold the contents where members end every ${memberBytes} bytes, also inside of headers`, async () => {
+      const tar = tarBytes([...ENTRIES_ACROSS_MEMBERS]);
+      const blob = Buffer.concat([...pieces(tar, memberBytes)].map((piece) => gzipSync(piece)));
+      const contents = readBack(await scan(blob), blob);
+      for (const { name, content } of ENTRIES_ACROSS_MEMBERS) {
+        assert.deepEqual(contents.get(String(name)), Buffer.from(content ?? ''), String(name));
+      }
+    });
+  }
 
   it('gives a large content members of its own, and equal contents one payload', () => {
     const { toc } = layer;

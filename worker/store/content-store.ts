@@ -1,15 +1,6 @@
 import { createHash } from 'node:crypto';
-import {
-  closeSync,
-  existsSync,
-  mkdirSync,
-  openSync,
-  renameSync,
-  statSync,
-  unlinkSync,
-  writeSync,
-} from 'node:fs';
-import { mkdir, open, readdir, rm, unlink } from 'node:fs/promises';
+import { existsSync, mkdirSync, renameSync, statSync, unlinkSync } from 'node:fs';
+import { mkdir, open, readdir, rm, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Digest, digestHex, digestOf } from '../../schemas/oci/digest.ts';
 import { Arrivals } from './arrivals.ts';
@@ -22,9 +13,6 @@ import { asStoreError, StoreError } from './store-error.ts';
 export type FsyncPolicy = 'none' | 'image' | 'content';
 
 export type ContentStoreOptions = { readonly fsync: FsyncPolicy };
-
-/** Contents up to this size are written in one go: four quick system calls cost less than four promises. */
-const SYNC_WRITE_LIMIT_BYTES = 128 * 1024;
 
 /**
  * The contents of all images by sha256, each a file `contents/sha256/<2 hex>/<62 hex>` under the root. A file
@@ -113,8 +101,7 @@ export class ContentStore {
     try {
       if (source instanceof Uint8Array) {
         verify(digest, sizeBytes, digestOf(source), source.byteLength);
-        if (source.byteLength <= SYNC_WRITE_LIMIT_BYTES && this.#fsync !== 'content')
-          this.#writeNow(tmp, source);
+        if (this.#fsync !== 'content') await writeFile(tmp, source, { flag: 'wx', mode: 0o444, signal });
         else await this.#writeStream(tmp, [source], signal);
       } else {
         const written = await this.#writeStream(tmp, within(digest, sizeBytes, source), signal);
@@ -182,15 +169,6 @@ export class ContentStore {
     if (this.#shards.has(shard)) return; // at most 256 of them
     mkdirSync(join(this.#root, shard), { recursive: true, mode: 0o700 });
     this.#shards.add(shard);
-  }
-
-  #writeNow(path: string, bytes: Uint8Array): void {
-    const fd = openSync(path, 'wx', 0o444);
-    try {
-      for (let at = 0; at < bytes.byteLength; ) at += writeSync(fd, bytes, at);
-    } finally {
-      closeSync(fd);
-    }
   }
 
   async #writeStream(

@@ -2,7 +2,7 @@ import type { Digest } from '../../schemas/oci/digest.ts';
 import { type Authorised, authorise, checkPlatform } from './authorise.ts';
 import type { BundleCache } from './bundle-cache.ts';
 import { type BundlePlan, bundleBytes, decodePlan, encodePlan, etagOf, keyOf } from './bundle-plan.ts';
-import type { Directory } from './directory.ts';
+import type { Directory, RepositoryKey } from './directory.ts';
 import type { ImageStore, LoadedImage } from './image-store.ts';
 import type { Ingester } from './ingest.ts';
 import { dictionaryFor, type HeldImageContents, makeBundle, PLAN_VERSION } from './make-bundle.ts';
@@ -124,9 +124,22 @@ export class DeltaService {
           (await images.image(manifest.digest, signal)) ??
           (await this.#ingest(name, manifest.digest, caller, signal));
         if (index === undefined) checkPlatform(question, image.record.platform, reference);
+        await this.#noteHeld({ registry: caller.registry.key, name }, image, signal);
         return image;
       }),
     );
+  }
+
+  /**
+   * An image that was ingested from one repository may be pulled from another: then that one holds it too, and
+   * what the worker later says to have from there is known.
+   */
+  async #noteHeld(repository: RepositoryKey, { record }: LoadedImage, signal: AbortSignal): Promise<void> {
+    const { directory } = this.#options;
+    const { platform, tocDigest, manifest } = record;
+    if (await directory.holds(repository, manifest.digest, signal)) return;
+    const known = [{ manifestDigest: manifest.digest, platform, tocDigest }];
+    await directory.record({ repository, layers: [], images: [], known }, signal);
   }
 
   /** Waits for a while; the ingest itself goes on for the next who asks. */

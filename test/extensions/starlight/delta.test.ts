@@ -93,6 +93,16 @@ describe('/starlight/delta', function () {
     );
   });
 
+  it('knows an image in every repository that it was pulled from', async () => {
+    const first = await unpackBundle((await bundleOf(`to=${name}:v1`)).bytes);
+    const copy = `delta/copy${names++}`;
+    registry.push(copy, 'v1', one);
+    await bundleOf(`to=${copy}:v1`);
+    const { response, bytes } = await bundleOf(`to=${name}:v2&${held(one, copy)}`);
+    assert.equal(response.headers.get('starlight-unknown-from'), null);
+    assert.equal((await unpackBundle(bytes, first.tocs)).contents.size, 2);
+  });
+
   it('brings nothing but metadata when all is there', async () => {
     const first = await unpackBundle((await bundleOf(`to=${name}:v1`)).bytes);
     const { bytes } = await bundleOf(`to=${name}:v1&${held(one)}`);

@@ -48,6 +48,7 @@ mocha_pid=
 kill "$timer" 2>/dev/null || true
 wait "$timer" 2>/dev/null || true
 
+wait_for_leftovers "$STARLIGHT_TEST_RUN"
 if ! end_leftovers "$STARLIGHT_TEST_RUN" "$TMPDIR"; then status=1; fi
 if [ ! -s "$STARLIGHT_TEST_SUMMARY" ]; then
   echo "tests: mocha ended before it was done (status $status)" >&2

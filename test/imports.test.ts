@@ -16,7 +16,7 @@ const FORBIDDEN: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Module specifiers of static imports, re-exports, `import()` with a literal, and `require` with one. */
-export function specifiers(source: string): string[] {
+function specifiers(source: string): string[] {
   const withoutComments = source.replaceAll(/\/\*[\s\S]*?\*\/|^\s*\/\/.*$/gm, '');
   const patterns = [
     /\b(?:import|export)\s[^'"`;]*?from\s*(['"])(.+?)\1/g,
@@ -27,7 +27,7 @@ export function specifiers(source: string): string[] {
 }
 
 /** Every import of a forbidden folder, as `file imports target`. */
-export function breaches(file: string, source: string): string[] {
+function breaches(file: string, source: string): string[] {
   const folder = file.split('/')[0] ?? '';
   return specifiers(source)
     .filter((specifier) => specifier.startsWith('.') || specifier.startsWith('/'))

@@ -17,6 +17,15 @@ run_mounts() {
   awk -v d="$1/" 'index($2, d) == 1 {print $2}' /proc/self/mounts | sort -r
 }
 
+# wait_for_leftovers ID: what ends by itself once its mount is gone (a descriptor holder looks every 20 s) may do so
+wait_for_leftovers() {
+  local i
+  for ((i = 0; i < 30; i++)); do
+    [ -n "$(run_processes "$1")" ] || return 0
+    sleep 1
+  done
+}
+
 # end_leftovers ID DIR: true when there was nothing to end
 end_leftovers() {
   local clean=0 pid mount

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { run } from '../../scripts/lib/child.ts';
@@ -28,7 +29,7 @@ describe('faults', function () {
   before(async function () {
     const fault = machineFault();
     if (fault !== undefined) skip(this, fault);
-    directory = mkdtempSync('/tmp/sl-faults-');
+    directory = mkdtempSync(join(tmpdir(), 'sl-faults-'));
     layout = join(directory, 'layout');
     makeLayout(layout, [awkwardImage('v1')]);
     const random = awkwardLargeFile();

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { layoutChainIds } from '../../scripts/lib/layout.ts';
 import { awkwardImage } from '../support/awkward-image.ts';
@@ -40,7 +41,7 @@ for (const { driver, cutTime } of DRIVERS) {
     before(async function () {
       const fault = machineFault();
       if (fault !== undefined) skip(this, fault);
-      directory = mkdtempSync('/tmp/sl-oracle-');
+      directory = mkdtempSync(join(tmpdir(), 'sl-oracle-'));
       stack = await Stack.start({ driver });
     });
     after(async () => {

@@ -58,9 +58,7 @@ describe('demo images', () => {
     };
     const base = list(0);
     assert.ok(base.length > 2000 && base.includes('usr/bin/bash') !== base.includes('bin/bash'));
-    const layers = manifestOf('new')
-      .layers.map((_, index) => list(index))
-      .flat();
+    const layers = manifestOf('new').layers.flatMap((_, index) => list(index));
     assert.ok(layers.includes('usr/bin/redis-server') && layers.includes('usr/bin/redis-check-rdb'));
   });
 });

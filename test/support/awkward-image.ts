@@ -63,6 +63,17 @@ function base(busybox: Uint8Array): TarEntry[] {
     file('odd/epoch', 'zero', { mtimeSeconds: 0 }),
     file('odd/empty', '', { mtimeSeconds: T }),
     file('odd/other-empty', '', { mode: 0o600, mtimeSeconds: T }),
+    file('odd/sparse-pax', '', {
+      mtimeSeconds: T,
+      sparse: {
+        form: 'pax',
+        sizeBytes: 3_000_000,
+        segments: [
+          { offset: 0, data: Buffer.alloc(512, 1) },
+          { offset: 2_000_000, data: Buffer.from('tail') },
+        ],
+      },
+    }),
     file('odd/zeros', Buffer.alloc(3_000_000), { mtimeSeconds: T }),
     device('odd/null', 'character', 1, 3, { mode: 0o666, mtimeSeconds: T }),
     device('odd/loop', 'block', 7, 300, { mode: 0o660, gid: 6, mtimeSeconds: T }),

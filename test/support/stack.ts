@@ -1,4 +1,5 @@
 import { mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { answers, type CommandResult, run, Server, tryRun } from '../../scripts/lib/child.ts';
 import type { ChainId } from '../../schemas/oci/chain-id.ts';
@@ -39,7 +40,7 @@ export class Stack implements AsyncDisposable {
   }
 
   static async start(options: StackOptions = {}): Promise<Stack> {
-    const directory = await mkdtemp('/tmp/sl-'); // short: it becomes part of mount options and socket names
+    const directory = await mkdtemp(join(tmpdir(), 'sl-'));
     const proxyPort = await freePort();
     const link = await Link.open({
       targetPort: proxyPort,

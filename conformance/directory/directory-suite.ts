@@ -300,6 +300,11 @@ export function directorySuite(name: string, open: () => Promise<readonly [Direc
       assert.equal(await question('v1', newDigest(), 'linux/s390x'), undefined);
       const moved = await put('v1');
       assert.equal(await question('v1', newDigest()), moved, 'the tag has moved');
+      const traced = () =>
+        one.predecessor({ repository: where, platform: PLATFORM, except: moved, traced: true }, SIGNAL);
+      assert.equal(await traced(), undefined, 'nothing was traced');
+      await one.addRanks(where, v1, [{ path: Buffer.from('a'), rankSum: 0, hits: 1 }], SIGNAL);
+      assert.equal(await traced(), v1, 'the only one that was traced');
     });
 
     it('counts the groups of images that are asked for together', async () => {

@@ -10,6 +10,7 @@ import { type ReadRange, streamPayloads } from './payload-stream.ts';
 import type { DeltaQuestion } from './question.ts';
 import type { FrontedRegistry } from './registries.ts';
 import type { CallerAuthorization } from './registry-reader.ts';
+import { ranksOf } from './ranks-of.ts';
 import { SingleFlight } from './single-flight.ts';
 import { StarlightError } from './starlight-error.ts';
 
@@ -73,7 +74,10 @@ export class DeltaService {
 
     const wanted = await this.#wantedImages(authorised, question, caller, signal);
     const ranks = await Promise.all(
-      wanted.map((image) => directory.ranks(image.record.manifest.digest, signal)),
+      wanted.map((image, row) => {
+        const repository = { registry: caller.registry.key, name: authorised.to[row]?.name ?? '' };
+        return ranksOf(image, repository, directory, this.#options.images, signal);
+      }),
     );
     const key = keyOf([base, ranks.map(({ version }) => version)]);
     const plan = await this.#plans.run(

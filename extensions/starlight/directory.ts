@@ -20,7 +20,8 @@ export interface Directory {
 
   /**
    * The version of an image that a new one follows: what the tag named last for that platform, else the
-   * image of that platform that came last into the repository; never `except` itself.
+   * image of that platform that came last into the repository; never `except` itself. With `traced` only images
+   * are looked at of which something was reported or inherited.
    */
   predecessor(question: PredecessorQuestion, signal: AbortSignal): Promise<Digest | undefined>;
 
@@ -126,6 +127,7 @@ export interface PredecessorQuestion {
   readonly tag?: string;
   readonly platform: string;
   readonly except: Digest;
+  readonly traced?: boolean;
 }
 
 export interface IngestRecord {

@@ -112,7 +112,7 @@ export class SqlDirectory implements Directory {
 
   async predecessor(question: PredecessorQuestion, signal: AbortSignal): Promise<Digest | undefined> {
     signal.throwIfAborted();
-    const { repository, platform, except, tag } = question;
+    const { repository, platform, except, tag, traced } = question;
     const rows = await this.#database.query(
       `SELECT digest FROM (
          SELECT t.manifest_digest AS digest, 0 AS choice, 0::bigint AS sequence
@@ -123,8 +123,12 @@ export class SqlDirectory implements Directory {
            FROM repository_manifest rm JOIN repository r ON r.id = rm.repository_id
            JOIN manifest m ON m.digest = rm.manifest_digest
           WHERE r.registry = $1 AND r.name = $2 AND m.platform = $3
-       ) candidate WHERE digest <> $4 ORDER BY choice, sequence DESC LIMIT 1`,
-      [repository.registry, repository.name, platform, except, tag ?? ''],
+       ) candidate
+        WHERE digest <> $4
+          AND (NOT $6::boolean OR EXISTS
+            (SELECT 1 FROM trace x WHERE x.manifest_digest = candidate.digest AND x.version > 0))
+        ORDER BY choice, sequence DESC LIMIT 1`,
+      [repository.registry, repository.name, platform, except, tag ?? '', traced ?? false],
     );
     return rows[0] === undefined ? undefined : new RowReader(rows[0]).digest('digest');
   }

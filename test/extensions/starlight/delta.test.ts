@@ -138,6 +138,18 @@ describe('/starlight/delta', function () {
     assert.deepEqual(order.slice(0, 2), [digestOf(content('new', 150_000)), digestOf(content('app'))]);
   });
 
+  it('sends an image that nobody has traced in the order of a traced one of its repository', async () => {
+    const shared = digestOf(content('shared', 200_000));
+    const first = async () =>
+      [...(await unpackBundle((await bundleOf(`to=${name}:v2`)).bytes)).contents.keys()][0];
+    await bundleOf(`to=${name}:v1`);
+    assert.notEqual(await first(), shared);
+    // Both versions are known already when the older one is traced.
+    const body = JSON.stringify({ image: one.manifest.digest, name, traces: [{ opens: ['lib/shared'] }] });
+    await fetch(`${app.url}/starlight/report`, { method: 'POST', body });
+    assert.equal(await first(), shared);
+  });
+
   it('is the same for the same question, also after a restart, and answers POST alike', async () => {
     const query = `to=${name}:v2&${held(one)}&platform=linux/amd64`;
     await bundleOf(`to=${name}:v1`);

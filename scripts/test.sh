@@ -10,6 +10,7 @@ scripts/setup.sh
 
 LIMIT=3300 # seconds; the suite must fit an hour
 run_dir=$(mktemp -d /tmp/sl-test-XXXXXX)
+chmod 711 "$run_dir" # a PostgreSQL under test runs as a user of its own
 run_dir=$(readlink -f "$run_dir")
 export STARLIGHT_TEST_RUN=${run_dir##*-}
 export STARLIGHT_TEST_SUMMARY=$run_dir/summary

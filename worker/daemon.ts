@@ -8,7 +8,7 @@ import { ContainerdClient } from './containerd/client.ts';
 import { controlActions, OPTIMIZER_SETTING } from './control/actions.ts';
 import { ControlServer } from './control/control-server.ts';
 import { PullService } from './control/pull-service.ts';
-import { dockerCredentials } from './download/docker-config.ts';
+import { fileCredentials } from '../schemas/registry-auth/docker-credentials.ts';
 import { Downloads } from './download/downloads.ts';
 import { readBootId } from './download/durability.ts';
 import { ProxyClient } from './download/proxy-client.ts';
@@ -107,7 +107,8 @@ async function wire(options: DaemonOptions, steps: ShutdownStep[]): Promise<void
   const downloadLog = log.child({ part: 'download' });
   const concurrency = config.download.demandConcurrency;
   const fetch = new RangeFetch({ proxy, store, backoff, concurrency, log: downloadLog });
-  const credentialsOf = (host: string) => dockerCredentials(config.registry.dockerConfig, host);
+  const configured = fileCredentials(config.registry.dockerConfig);
+  const credentialsOf = (host: string) => configured(host, stopping.signal);
   const downloads = new Downloads({
     ...{ root, proxy, store, fetch, documents, tables, catalogue, collector, credentialsOf, backoff, nowMs },
     trust: config.trust,

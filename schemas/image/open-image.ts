@@ -1,4 +1,4 @@
-import type { CredentialSource } from './credentials.ts';
+import type { CredentialSource } from '../registry-auth/credentials.ts';
 import type { ImageSink, ImageSource, RepositoryPlace } from './image-endpoint.ts';
 import { ImageError } from './image-error.ts';
 import { type ImageName, parseImageName } from './image-name.ts';

@@ -1,9 +1,12 @@
 import { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Agent, type Dispatcher, request } from 'undici';
-import type { CredentialSource } from './credentials.ts';
+import { firstError } from '../body/error-body.ts';
+import { readStart } from '../body/read-body.ts';
+import type { CredentialSource } from '../registry-auth/credentials.ts';
+import { RegistryAuth, type TokenScope } from '../registry-auth/registry-auth.ts';
+import { RegistryAuthError } from '../registry-auth/registry-auth-error.ts';
 import { ImageError } from './image-error.ts';
-import { parseChallenge, RegistryAuth } from './registry-auth.ts';
 
 export interface RegistryClientOptions {
   readonly credentials: CredentialSource;
@@ -34,6 +37,7 @@ const HEADERS_TIMEOUT_MS = 60_000;
 const BODY_TIMEOUT_MS = 60_000;
 const CONNECT_TIMEOUT_MS = 10_000;
 const MAX_CONNECTIONS = 8;
+const MAX_ERROR_BYTES = 64 * 1024;
 const MAX_ERROR_CHARS = 500;
 /** Answers that another attempt may better. */
 export const RETRIED = new Set([408, 429, 500, 502, 503, 504]);
@@ -54,6 +58,7 @@ function isLoopback(host: string): boolean {
 export class RegistryClient implements AsyncDisposable {
   readonly host: string;
   readonly #auth: RegistryAuth;
+  readonly #credentials: CredentialSource;
   readonly #agent: Agent;
   readonly #insecure: boolean;
   #root: URL | undefined;
@@ -67,7 +72,14 @@ export class RegistryClient implements AsyncDisposable {
       bodyTimeout: BODY_TIMEOUT_MS,
       connect: { timeout: CONNECT_TIMEOUT_MS, rejectUnauthorized: !options.insecure },
     });
-    this.#auth = new RegistryAuth(host, options.credentials, this.#agent);
+    this.#credentials = options.credentials;
+    this.#auth = new RegistryAuth({
+      dispatcher: this.#agent,
+      timeoutMs: HEADERS_TIMEOUT_MS,
+      nowMs: () => Date.now(),
+      access: 'own',
+      insecure: options.insecure,
+    });
   }
 
   /**
@@ -94,10 +106,8 @@ export class RegistryClient implements AsyncDisposable {
       }
       const { statusCode, headers } = response;
       if (statusCode === 401 && !authenticated) {
-        const challenge = parseChallenge(String(headers['www-authenticate'] ?? ''));
         await response.body.dump();
-        if (challenge === undefined) throw this.#denied(401, 'it answered 401 without a challenge');
-        await this.#auth.answer(challenge, message.scope, signal);
+        await this.#authenticate(message.scope, headers['www-authenticate'], signal);
         authenticated = true;
         continue;
       }
@@ -145,7 +155,8 @@ export class RegistryClient implements AsyncDisposable {
     let url = start;
     for (let hops = 0; hops <= MAX_REDIRECTS; hops += 1) {
       // Credentials are for the registry alone: a redirect to a storage host carries none.
-      const authorization = url.origin === home.origin ? this.#auth.header(message.scope) : undefined;
+      const authorization =
+        url.origin === home.origin ? this.#auth.known(this.#scope(message.scope)) : undefined;
       const body = message.body?.();
       const response = await request(url, {
         method: message.method,
@@ -166,6 +177,25 @@ export class RegistryClient implements AsyncDisposable {
       url = next;
     }
     throw this.#denied(310, 'it redirects too often');
+  }
+
+  #scope(access: string): TokenScope {
+    return { host: this.host, access, credentials: (signal) => this.#credentials(this.host, signal) };
+  }
+
+  async #authenticate(
+    access: string,
+    challenge: string | readonly string[] | undefined,
+    signal: AbortSignal,
+  ): Promise<void> {
+    try {
+      await this.#auth.answer(this.#scope(access), challenge, signal);
+    } catch (cause) {
+      if (!(cause instanceof RegistryAuthError)) throw cause;
+      if (cause.kind !== 'unauthorized') throw this.#unreachable(cause);
+      const fault = { kind: 'unauthorized', host: this.host } as const;
+      throw new ImageError(fault, `${this.host} does not let us in: ${cause.message}`, { cause });
+    }
   }
 
   async #findRoot(signal: AbortSignal): Promise<URL> {
@@ -207,20 +237,8 @@ export class RegistryClient implements AsyncDisposable {
 
 /** What a registry says in an error's body, capped: `: CODE message`. */
 async function errorText(response: RegistryResponse): Promise<string> {
-  const pieces: Uint8Array[] = [];
-  let sizeBytes = 0;
-  for await (const bytes of response.body) {
-    pieces.push(bytes as Uint8Array); // no encoding was set
-    sizeBytes += (bytes as Uint8Array).byteLength;
-    if (sizeBytes > MAX_ERROR_CHARS * 4) break;
-  }
-  const text = Buffer.concat(pieces).toString('utf8');
-  try {
-    const body = JSON.parse(text) as { errors: { code: string; message: string }[] }; // or caught below
-    const [first] = body.errors;
-    if (first !== undefined) return `: ${first.code} ${first.message}`.slice(0, MAX_ERROR_CHARS);
-  } catch {
-    // no error body of a registry
-  }
-  return text === '' ? '' : `: ${text.slice(0, MAX_ERROR_CHARS)}`;
+  const text = await readStart(response.body, MAX_ERROR_BYTES);
+  const { code, message } = firstError(text);
+  const told = code === undefined ? text : `${code} ${message ?? ''}`.trimEnd();
+  return told === '' ? '' : `: ${told.slice(0, MAX_ERROR_CHARS)}`;
 }

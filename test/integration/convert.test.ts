@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { convert } from '../../schemas/image/convert.ts';
-import { anonymous } from '../../schemas/image/credentials.ts';
+import { anonymous } from '../../schemas/registry-auth/credentials.ts';
 import { Endpoints } from '../../schemas/image/open-image.ts';
 import { ANNOTATION } from '../../schemas/oci/annotations.ts';
 import { MEDIA_TYPE } from '../../schemas/oci/media-types.ts';

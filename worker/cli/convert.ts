@@ -1,9 +1,10 @@
 import { Command } from 'commander';
 import { type Conversion, convert } from '../../schemas/image/convert.ts';
-import { dockerCredentials } from '../../schemas/image/credentials.ts';
 import { ImageError } from '../../schemas/image/image-error.ts';
 import { type ImageName, parseImageName } from '../../schemas/image/image-name.ts';
 import { Endpoints } from '../../schemas/image/open-image.ts';
+import { DockerConfigError } from '../../schemas/registry-auth/docker-config.ts';
+import { loginCredentials } from '../../schemas/registry-auth/docker-credentials.ts';
 import { parsePlatform } from '../../schemas/oci/platform.ts';
 import { formatReference, type Reference } from '../../schemas/oci/reference.ts';
 import type { Platform } from '../../schemas/oci/types.ts';
@@ -61,7 +62,7 @@ Examples:
         await using endpoints = new Endpoints({
           source,
           destination,
-          credentials: dockerCredentials(process.env),
+          credentials: loginCredentials(process.env),
           insecureSource: options.insecureSource ?? false,
           insecureDestination: options.insecureDestination ?? false,
         });
@@ -76,6 +77,9 @@ Examples:
       } catch (error) {
         progress.clear();
         if (error instanceof ImageError) throw new CliError(error.kind, error.message, { cause: error });
+        if (error instanceof DockerConfigError) {
+          throw new CliError('docker-config', error.message, { cause: error });
+        }
         throw error;
       }
     });

@@ -1,7 +1,7 @@
 import type { ContainerdClient } from '../containerd/client.ts';
 import type { Downloads } from '../download/downloads.ts';
 import type { ProxyClient } from '../download/proxy-client.ts';
-import type { AuthScope } from '../download/registry-auth.ts';
+import type { AuthScope } from '../download/auth-scope.ts';
 import type { Catalogue } from '../images/catalogue.ts';
 import type { Collector } from '../images/collector.ts';
 import type { TreeMounts } from '../images/tree-mounts.ts';

@@ -1,6 +1,6 @@
 import { InvalidReferenceError } from '../../schemas/oci/reference.ts';
+import { DockerConfigError } from '../../schemas/registry-auth/docker-config.ts';
 import { ContainerdError } from '../containerd/containerd-error.ts';
-import { DockerConfigError } from '../download/docker-config.ts';
 import { DownloadError } from '../download/download-error.ts';
 import { StoreError } from '../store/store-error.ts';
 

@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import { formatPlatform, hostPlatform, parsePlatform } from '../../schemas/oci/platform.ts';
 import { InvalidReferenceError, parseReference, type Reference } from '../../schemas/oci/reference.ts';
 import type { Platform } from '../../schemas/oci/types.ts';
-import { type Credentials, parseUserPassword } from '../download/docker-config.ts';
+import { type Credentials, parseUserPassword } from '../../schemas/registry-auth/credentials.ts';
 import { isTransient } from '../download/download-error.ts';
 import type { ActiveDownload, Downloads } from '../download/downloads.ts';
 import type { Catalogue } from '../images/catalogue.ts';

@@ -13,12 +13,12 @@ import { isStoreFault } from '../store/store-error.ts';
 import type { BackoffOptions } from './backoff.ts';
 import { BundleFeed } from './bundle-feed.ts';
 import { type OpenedBundle, openBundle } from './bundle-opening.ts';
-import type { Credentials } from './docker-config.ts';
+import type { Credentials } from '../../schemas/registry-auth/credentials.ts';
 import { isTransient } from './download-error.ts';
 import { type DownloadCounts, ImageDownload } from './image-download.ts';
 import type { ProxyClient } from './proxy-client.ts';
 import type { RangeFetch } from './range-fetch.ts';
-import type { AuthScope } from './registry-auth.ts';
+import type { AuthScope } from './auth-scope.ts';
 import { syncFileSystem, verifyPresent } from './durability.ts';
 import type { TrustPolicy, VerifiedImage } from './verify-image.ts';
 

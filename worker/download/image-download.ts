@@ -13,7 +13,7 @@ import { BundlePlan } from './bundle-plan.ts';
 import { DownloadError, isTransient } from './download-error.ts';
 import { IN_MEMORY_LIMIT_BYTES, payloadEnd, storePayload, storePayloadStream } from './payload.ts';
 import type { RangeFetch } from './range-fetch.ts';
-import type { AuthScope } from './registry-auth.ts';
+import type { AuthScope } from './auth-scope.ts';
 
 export type ImageDownloadDeps = {
   readonly image: Image;

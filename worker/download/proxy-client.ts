@@ -1,8 +1,12 @@
 import { Agent, type Dispatcher, request } from 'undici';
 import type { Digest } from '../../schemas/oci/digest.ts';
 import { MEDIA_TYPE } from '../../schemas/oci/media-types.ts';
+import { firstError } from '../../schemas/body/error-body.ts';
+import { readStart } from '../../schemas/body/read-body.ts';
+import { RegistryAuth } from '../../schemas/registry-auth/registry-auth.ts';
+import { RegistryAuthError } from '../../schemas/registry-auth/registry-auth-error.ts';
+import { type AuthScope, tokenScope } from './auth-scope.ts';
 import { DownloadError, kindOfAnswer } from './download-error.ts';
-import { type AuthScope, boundedText, RegistryAuth } from './registry-auth.ts';
 
 export type ProxyClientOptions = {
   readonly url: string;
@@ -36,6 +40,7 @@ export type Resume = { readonly offset: number; readonly etag: string };
 /** A GET line longer than this becomes a POST. */
 const MAX_QUERY_LENGTH = 4000;
 const MAX_ERROR_TEXT = 500;
+const MAX_ANSWER_BYTES = 256 * 1024;
 
 type Question = {
   readonly method: 'GET' | 'POST' | 'HEAD';
@@ -57,6 +62,8 @@ export class ProxyClient {
       dispatcher: this.#dispatcher,
       timeoutMs: options.headerTimeoutMs,
       nowMs: options.nowMs,
+      access: 'challenged',
+      insecure: false,
     });
   }
 
@@ -140,7 +147,7 @@ export class ProxyClient {
       scope,
       signal,
     );
-    return JSON.parse(await boundedText(answer.body));
+    return JSON.parse(await readStart(answer.body, MAX_ANSWER_BYTES));
   }
 
   /** Whether the proxy answers at all; any HTTP answer will do. @throws {DownloadError} `unreachable`. */
@@ -151,13 +158,16 @@ export class ProxyClient {
 
   /** Asks, meets one challenge, and turns an answer that is no success into a {@link DownloadError}. */
   async #ask(question: Question, scope: AuthScope, signal: AbortSignal): Promise<Dispatcher.ResponseData> {
-    let answer = await this.#send(question, this.#auth.known(scope), signal);
+    const wanted = tokenScope(scope);
+    let answer = await this.#send(question, this.#auth.known(wanted), signal);
     if (answer.statusCode === 401) {
       await answer.body.dump();
-      this.#auth.forget(scope);
-      const challenge = header(answer.headers, 'www-authenticate');
-      answer = await this.#send(question, await this.#auth.answer(scope, challenge, signal), signal);
-      if (answer.statusCode === 401) this.#auth.forget(scope);
+      this.#auth.forget(wanted);
+      const authorization = await this.#auth
+        .answer(wanted, answer.headers['www-authenticate'], signal)
+        .catch(asDownloadError);
+      answer = await this.#send(question, authorization, signal);
+      if (answer.statusCode === 401) this.#auth.forget(wanted);
     }
     if (answer.statusCode >= 200 && answer.statusCode < 300) return answer;
     throw await errorOf(answer, scope);
@@ -213,6 +223,12 @@ function deltaRequest(question: DeltaQuestion, host: string, resume: Resume | un
   };
 }
 
+function asDownloadError(error: unknown): never {
+  if (error instanceof RegistryAuthError)
+    throw new DownloadError(error.kind, error.message, { cause: error });
+  throw error;
+}
+
 function nsQuery(host: string): string {
   return host === '' ? '' : `?ns=${encodeURIComponent(host)}`;
 }
@@ -223,25 +239,10 @@ function header(headers: Dispatcher.ResponseData['headers'], name: string): stri
 }
 
 async function errorOf(answer: Dispatcher.ResponseData, scope: AuthScope): Promise<DownloadError> {
-  const text = await boundedText(answer.body).catch(() => '');
+  const text = await readStart(answer.body, MAX_ANSWER_BYTES).catch(() => '');
   const { code, message } = firstError(text);
   const what = message ?? `status ${answer.statusCode}`;
   const kind = kindOfAnswer(answer.statusCode, code);
   const where = `${scope.host === '' ? '' : `${scope.host}/`}${scope.repository}`;
   return new DownloadError(kind, `${where}: ${what.slice(0, MAX_ERROR_TEXT)}`);
-}
-
-/** The first error of a body as the distribution spec has it. */
-function firstError(text: string): { code?: string; message?: string } {
-  try {
-    const value: unknown = JSON.parse(text);
-    if (typeof value !== 'object' || value === null || !('errors' in value)) return {};
-    const first: unknown = Array.isArray(value.errors) ? value.errors[0] : undefined;
-    if (typeof first !== 'object' || first === null) return {};
-    const code = 'code' in first && typeof first.code === 'string' ? first.code : undefined;
-    const message = 'message' in first && typeof first.message === 'string' ? first.message : undefined;
-    return { ...(code === undefined ? {} : { code }), ...(message === undefined ? {} : { message }) };
-  } catch {
-    return {};
-  }
 }

@@ -7,7 +7,7 @@ import { ByteSource } from './byte-source.ts';
 import { DownloadError, isTransient } from './download-error.ts';
 import { IN_MEMORY_LIMIT_BYTES, storePayload, storePayloadStream } from './payload.ts';
 import type { ProxyClient } from './proxy-client.ts';
-import type { AuthScope } from './registry-auth.ts';
+import type { AuthScope } from './auth-scope.ts';
 import { Semaphore } from './semaphore.ts';
 
 export type RangeFetchDeps = {

@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import { DownloadError } from '../download/download-error.ts';
-import type { AuthScope } from '../download/registry-auth.ts';
+import type { AuthScope } from '../download/auth-scope.ts';
 import type { ImageTraces, TraceRecorder } from './trace-recorder.ts';
 
 /** Sends JSON to the proxy; ProxyClient fits. */

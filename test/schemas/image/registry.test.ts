@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import type { CredentialSource } from '../../../schemas/image/credentials.ts';
+import type { CredentialSource } from '../../../schemas/registry-auth/credentials.ts';
 import { ImageError } from '../../../schemas/image/image-error.ts';
-import { parseChallenge } from '../../../schemas/image/registry-auth.ts';
 import { RegistryClient, retryAfterMs } from '../../../schemas/image/registry-client.ts';
 import { RegistrySink } from '../../../schemas/image/registry-sink.ts';
 import { RegistrySource } from '../../../schemas/image/registry-source.ts';
@@ -74,26 +73,6 @@ class FakeRegistry implements AsyncDisposable {
 async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array, void> {
   yield bytes;
 }
-
-describe('parseChallenge()', () => {
-  const rows: readonly (readonly [string, ReturnType<typeof parseChallenge>])[] = [
-    ['Basic realm="r"', { scheme: 'basic', parameters: { realm: 'r' } }],
-    [
-      'Bearer realm="https://a/token",service="s",scope="repository:a/b:pull,push"',
-      {
-        scheme: 'bearer',
-        parameters: { realm: 'https://a/token', service: 's', scope: 'repository:a/b:pull,push' },
-      },
-    ],
-    ['bearer realm=plain', { scheme: 'bearer', parameters: { realm: 'plain' } }],
-    ['Negotiate', undefined],
-    ['', undefined],
-    ['Digest realm="x"', undefined],
-  ];
-  for (const [header, expected] of rows) {
-    it(JSON.stringify(header), () => assert.deepEqual(parseChallenge(header), expected));
-  }
-});
 
 describe('retryAfterMs()', () => {
   const now = Date.UTC(2026, 0, 1);

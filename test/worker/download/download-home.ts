@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import type { ChainId } from '../../../schemas/oci/chain-id.ts';
 import type { Digest } from '../../../schemas/oci/digest.ts';
-import type { Credentials } from '../../../worker/download/docker-config.ts';
+import type { Credentials } from '../../../schemas/registry-auth/credentials.ts';
 import { type ActiveDownload, type DownloadOrder, Downloads } from '../../../worker/download/downloads.ts';
 import { ProxyClient } from '../../../worker/download/proxy-client.ts';
 import { RangeFetch } from '../../../worker/download/range-fetch.ts';

@@ -1,6 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { type Static, Type } from '@sinclair/typebox';
 import { TypeCompiler } from '@sinclair/typebox/compiler';
+import { isMissing } from '../process/system-error.ts';
+import { type Credentials, parseUserPassword } from './credentials.ts';
 
 const DockerConfigSchema = Type.Object({
   auths: Type.Optional(
@@ -10,18 +12,19 @@ const DockerConfigSchema = Type.Object({
         auth: Type.Optional(Type.String()),
         username: Type.Optional(Type.String()),
         password: Type.Optional(Type.String()),
-        identitytoken: Type.Optional(Type.String()),
       }),
     ),
   ),
+  credHelpers: Type.Optional(Type.Record(Type.String(), Type.String())),
+  credsStore: Type.Optional(Type.String()),
 });
-type DockerAuth = NonNullable<Static<typeof DockerConfigSchema>['auths']>[string];
 const checkDockerConfig = TypeCompiler.Compile(DockerConfigSchema);
 
-/** A user's name and password at a registry. */
-export type Credentials = { readonly username: string; readonly password: string };
+/** A docker config.json, or containers-auth.json(5), as far as it is used. */
+export type DockerConfig = Static<typeof DockerConfigSchema>;
+type DockerAuth = NonNullable<DockerConfig['auths']>[string];
 
-/** A docker config.json that is there and cannot be used. */
+/** A docker config.json that is there and cannot be used. Its message shows nothing of what the file holds. */
 export class DockerConfigError extends Error {
   constructor(path: string, reason: string, options?: ErrorOptions) {
     super(`${path}: ${reason}`, options);
@@ -29,36 +32,35 @@ export class DockerConfigError extends Error {
   }
 }
 
-/**
- * What the `auths` of the docker config.json at `path` say for a registry host; undefined where they say
- * nothing or the file does not exist. Read anew each time, so that credentials may be renewed on the disk.
- * Credential helpers (`credHelpers`, `credsStore`) are not run.
- *
- * @throws {DockerConfigError} when the file cannot be read or is malformed.
- */
-export async function dockerCredentials(path: string, host: string): Promise<Credentials | undefined> {
+/** @returns undefined when the file does not exist. @throws {DockerConfigError} when it is unreadable or malformed. */
+export async function readDockerConfig(path: string): Promise<DockerConfig | undefined> {
   let value: unknown;
   try {
     value = JSON.parse(await readFile(path, 'utf8'));
   } catch (cause) {
-    if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return undefined;
+    if (isMissing(cause)) return undefined;
     throw new DockerConfigError(path, 'cannot be read as JSON', { cause });
   }
   if (!checkDockerConfig.Check(value)) throw new DockerConfigError(path, 'is not a docker config.json');
-  for (const [key, auth] of Object.entries(value.auths ?? {})) {
-    if (hostOfKey(key) === canonicalHost(host)) return credentialsOf(auth);
-  }
-  return undefined;
+  return value;
 }
 
-/** Parses `user:password`; undefined when there is no colon. */
-export function parseUserPassword(text: string): Credentials | undefined {
-  const colon = text.indexOf(':');
-  return colon < 0 ? undefined : { username: text.slice(0, colon), password: text.slice(colon + 1) };
+/** What the `auths` of a config say for a registry host. */
+export function credentialsIn(config: DockerConfig, host: string): Credentials | undefined {
+  const entry = entryFor(config.auths, host);
+  return entry === undefined ? undefined : credentialsOf(entry[1]);
 }
 
-export function basicAuthorization(credentials: Credentials): string {
-  return `Basic ${Buffer.from(`${credentials.username}:${credentials.password}`).toString('base64')}`;
+/**
+ * The entry for a registry host, with its key. Keys are hosts or URLs, as `https://index.docker.io/v1/`; the host
+ * itself goes before them.
+ */
+export function entryFor<T>(
+  entries: Readonly<Record<string, T>> | undefined,
+  host: string,
+): readonly [key: string, value: T] | undefined {
+  const found = Object.entries(entries ?? {}).filter(([key]) => hostOfKey(key) === canonicalHost(host));
+  return found.find(([key]) => key === host) ?? found[0];
 }
 
 function credentialsOf(auth: DockerAuth): Credentials | undefined {
@@ -68,7 +70,6 @@ function credentialsOf(auth: DockerAuth): Credentials | undefined {
   return auth.auth === undefined ? undefined : parseUserPassword(Buffer.from(auth.auth, 'base64').toString());
 }
 
-/** Keys are hosts or URLs, as `https://index.docker.io/v1/`. */
 function hostOfKey(key: string): string {
   return canonicalHost(key.replace(/^https?:\/\//, '').replace(/\/.*$/, ''));
 }

@@ -2,11 +2,13 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Digest, digestOf } from '../../../schemas/oci/digest.ts';
 import { ContentStore, type FsyncPolicy } from '../../../worker/store/content-store.ts';
 import { StoreError } from '../../../worker/store/store-error.ts';
 import { sweep } from '../../../worker/store/sweep.ts';
+import { skip } from '../../support/skip.ts';
 
 const signal = new AbortController().signal;
 const small = Buffer.from('a content\n');
@@ -212,8 +214,8 @@ describe('ContentStore', () => {
   describe('on a full disk', () => {
     let disk = '';
     before(function () {
-      if (process.getuid?.() !== 0) this.skip();
-      disk = mkdtempSync('/tmp/sl-full-');
+      if (process.getuid?.() !== 0) skip(this, 'mounting a small disk needs root');
+      disk = mkdtempSync(join(tmpdir(), 'sl-full-'));
       execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=256k', 'starlight-test', disk]);
     });
     after(() => {

@@ -5,7 +5,7 @@ import type { DeltaQuestion, HeldImage, WantedImage } from './question.ts';
 import type { FrontedRegistry } from './registries.ts';
 import { type CallerAuthorization, RegistryReadError } from './registry-reader.ts';
 import { type CallerRepository, entryFor, manifestOf, referenceText, resolveRoot } from './resolve.ts';
-import { Slots } from './slots.ts';
+import { Semaphore } from '../../schemas/concurrency/semaphore.ts';
 import { StarlightError } from './starlight-error.ts';
 
 /** Questions to the registry at once, for one caller. */
@@ -41,7 +41,7 @@ export async function authorise(
   directory: Directory,
   signal: AbortSignal,
 ): Promise<Authorised> {
-  const slots = new Slots(AT_ONCE);
+  const slots = new Semaphore(AT_ONCE);
   const repository = (name: string): CallerRepository => ({ reader: registry.reader, name, auth });
   const to = await Promise.all(
     question.to.map((wanted) =>

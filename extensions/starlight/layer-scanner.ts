@@ -9,7 +9,7 @@ import { pack } from './packed.ts';
 import type { RegistryBlob } from './registry-reader.ts';
 import type { CallerRepository } from './resolve.ts';
 import { SingleFlight } from './single-flight.ts';
-import { Slots } from './slots.ts';
+import { Semaphore } from '../../schemas/concurrency/semaphore.ts';
 import { StarlightError } from './starlight-error.ts';
 
 /** Layers read and inflated at once, by all ingests of this process: it is work for the processor. */
@@ -18,7 +18,7 @@ export const LAYERS_AT_ONCE = 3;
 /** Gives the tables of layers: from the directory, else by reading the layer once from its first byte to its last. */
 export class LayerScanner {
   readonly #directory: Directory;
-  readonly #slots = new Slots(LAYERS_AT_ONCE);
+  readonly #slots = new Semaphore(LAYERS_AT_ONCE);
   readonly #flights = new SingleFlight<LayerRecord>();
 
   constructor(directory: Directory) {

@@ -1,7 +1,7 @@
 import { coalesce, type RangeRequest } from './coalesce.ts';
 import { type PayloadPlan, type PayloadSource, type Piece, piecesFrom } from './payload-plan.ts';
 import type { BlobRange, RegistryBlob } from './registry-reader.ts';
-import { Slots } from './slots.ts';
+import { Semaphore } from '../../schemas/concurrency/semaphore.ts';
 import { StarlightError } from './starlight-error.ts';
 
 /** Bounds of one stream of payloads. */
@@ -47,7 +47,7 @@ export async function* streamPayloads(
 ): AsyncGenerator<Uint8Array, void, undefined> {
   const ended = new AbortController();
   const together = AbortSignal.any([signal, ended.signal]);
-  const slots = new Slots(limits.requestsAtOnce);
+  const slots = new Semaphore(limits.requestsAtOnce);
   const queue: Promise<Fetched>[] = [];
   try {
     for (const window of windowsOf(piecesFrom(plan, start), limits)) {
@@ -91,7 +91,7 @@ async function fetchWindow(
   plan: PayloadPlan,
   window: Window,
   read: ReadRange,
-  slots: Slots,
+  slots: Semaphore,
   signal: AbortSignal,
   limits: StreamLimits,
 ): Promise<Fetched> {

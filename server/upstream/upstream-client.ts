@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { rootCertificates } from 'node:tls';
 import { Agent, type Dispatcher } from 'undici';
+import { errorCode } from '../../schemas/process/system-error.ts';
 import type { UpstreamConfig } from '../config.ts';
 import type { HeaderList, RegistryMethod } from '../registry/registry.ts';
 import { RegistryError } from '../registry/registry-error.ts';
@@ -110,7 +111,7 @@ export async function discard(response: UpstreamResponse): Promise<void> {
 }
 
 function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : '';
+  return errorCode(error) ?? '';
 }
 
 function isClosedSocket(error: unknown): boolean {

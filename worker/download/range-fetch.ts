@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import { Semaphore } from '../../schemas/concurrency/semaphore.ts';
 import type { ContentLocator, ContentRow } from '../images/content-locator.ts';
 import type { Image } from '../images/image.ts';
 import type { ContentStore } from '../store/content-store.ts';
@@ -8,7 +9,6 @@ import { DownloadError, isTransient } from './download-error.ts';
 import { IN_MEMORY_LIMIT_BYTES, storePayload, storePayloadStream } from './payload.ts';
 import type { ProxyClient } from './proxy-client.ts';
 import type { AuthScope } from './auth-scope.ts';
-import { Semaphore } from './semaphore.ts';
 
 export type RangeFetchDeps = {
   readonly proxy: ProxyClient;
@@ -57,7 +57,7 @@ export class RangeFetch {
       signal.throwIfAborted();
       if (store.has(digest)) return;
       try {
-        if (await this.#slots.run(signal, () => this.#fetchOnce(image, locator, row, scope, signal))) return;
+        if (await this.#slots.run(() => this.#fetchOnce(image, locator, row, scope, signal), signal)) return;
         wrong += 1;
         log.error({ digest, image: image.manifestDigest, wrong }, 'a content came wrong and was refused');
       } catch (error) {

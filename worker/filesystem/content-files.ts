@@ -1,4 +1,5 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { isMissing } from '../../schemas/process/system-error.ts';
 import { FileSystemError } from './error.ts';
 
 /** Default for how many content files one mounted tree keeps open. */
@@ -64,7 +65,7 @@ export class ContentFiles {
     try {
       fd = openSync(path, 'r');
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return CLOSED;
+      if (isMissing(error)) return CLOSED;
       throw error;
     }
     const expectedBytes = this.#columns.contentSize[content] ?? 0;

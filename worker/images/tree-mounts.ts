@@ -1,10 +1,11 @@
 import { mkdir, readdir, rmdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Logger } from 'pino';
+import { KeyLock } from '../../schemas/concurrency/key-lock.ts';
 import type { ChainId } from '../../schemas/oci/chain-id.ts';
 import { digestHex, isDigest } from '../../schemas/oci/digest.ts';
+import { isMissing } from '../../schemas/process/system-error.ts';
 import type { FileSystemDriver, MountedTree, MountOptions } from '../filesystem/driver.ts';
-import { KeyLock } from '../snapshotter/key-lock.ts';
 import type { SnapshotKey } from '../snapshotter/snapshot.ts';
 import type { ContentStore } from '../store/content-store.ts';
 import type { Catalogue } from './catalogue.ts';
@@ -72,7 +73,7 @@ export class TreeMounts {
   async sweep(signal: AbortSignal): Promise<void> {
     const { root, log } = this.#deps;
     const names = await readdir(join(root, 'mounts')).catch((error: unknown) => {
-      if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return [];
+      if (isMissing(error)) return [];
       throw error;
     });
     for (const name of names) {

@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import { access, mkdir } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
+import { isMissing } from '../../schemas/process/system-error.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { SnapshotDirectories } from './directories.ts';
 import type { Log } from './log.ts';
@@ -62,7 +63,7 @@ async function exists(path: string): Promise<boolean> {
     await access(path, constants.F_OK);
     return true;
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return false;
+    if (isMissing(error)) return false;
     throw error;
   }
 }

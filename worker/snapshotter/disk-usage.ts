@@ -1,5 +1,6 @@
 import { type BigIntStats, closeSync, constants, fstatSync, lstatSync, openSync, readdirSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
+import { errorCode } from '../../schemas/process/system-error.ts';
 import type { Usage } from './snapshot.ts';
 
 /** Bytes of one block of st_blocks (stat(2)). */
@@ -90,7 +91,7 @@ function openUnlessVanished(path: Buffer): number | undefined {
   try {
     return openSync(path, OPEN_DIRECTORY);
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? error.code : undefined;
+    const code = errorCode(error);
     if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'ELOOP') return undefined;
     throw error;
   }

@@ -5,7 +5,7 @@ import type { Clock } from './clock.ts';
 import type { Owner, SnapshotDirectories } from './directories.ts';
 import { diskUsage } from './disk-usage.ts';
 import { parseFilters } from './filter.ts';
-import { KeyLock } from './key-lock.ts';
+import { KeyLock } from '../../schemas/concurrency/key-lock.ts';
 import { updateLabels } from './labels.ts';
 import type { Log } from './log.ts';
 import { type Ancestry, assertKind, type Metadata } from './metadata.ts';

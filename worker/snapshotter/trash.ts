@@ -1,6 +1,7 @@
 import { renameSync } from 'node:fs';
 import { mkdir, readdir, rename, rmdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
+import { isMissing } from '../../schemas/process/system-error.ts';
 import type { Log } from './log.ts';
 import { entryPath, openDirectory, readEntries } from './open-directory.ts';
 
@@ -120,8 +121,4 @@ export class Trash {
     }
     await this.#delete(path, depth + 1);
   }
-}
-
-function isMissing(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'ENOENT';
 }

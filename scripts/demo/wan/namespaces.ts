@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
 import { readdir, readFile, rm } from 'node:fs/promises';
 import { promisify } from 'node:util';
+import { isMissing } from '../../../schemas/process/system-error.ts';
 
 const run = promisify(execFile);
 
@@ -35,15 +36,15 @@ async function isLinkProcess(pid: string): Promise<boolean> {
   try {
     return (await readFile(`/proc/${pid}/cmdline`, 'utf8')).includes('wan');
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+    if (isMissing(error)) return false;
     throw error;
   }
 }
 
 /** Removes the namespaces of links that were killed; gives their names. */
 export async function removeStale(signal: AbortSignal): Promise<string[]> {
-  const names = await readdir('/run/netns').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return [];
+  const names = await readdir('/run/netns').catch((error: unknown) => {
+    if (isMissing(error)) return [];
     throw error;
   });
   const stale: string[] = [];

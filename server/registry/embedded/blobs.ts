@@ -3,7 +3,8 @@ import { type FileHandle, link, mkdir, open, opendir, rename, rm, stat, unlink }
 import { Readable } from 'node:stream';
 import type { Digest } from '../../../schemas/oci/digest.ts';
 import { type RepositoryName, repositoryName } from '../repository-name.ts';
-import { errorCode, isMissing, syncDirectory } from './durable-file.ts';
+import { errorCode, isMissing } from '../../../schemas/process/system-error.ts';
+import { syncDirectory } from './durable-file.ts';
 import type { LayoutIndexes } from './layout-index.ts';
 import { RepositoryFiles } from './repository-files.ts';
 

@@ -9,7 +9,7 @@ import { answerReferrers, answerTags } from './answer-list.ts';
 import { answerManifest } from './answer-manifest.ts';
 import { answerUpload, answerUploads } from './answer-upload.ts';
 import { Blobs } from './blobs.ts';
-import { errorCode } from './durable-file.ts';
+import { errorCode } from '../../../schemas/process/system-error.ts';
 import { LayoutIndexes } from './layout-index.ts';
 import { Manifests } from './manifests.ts';
 import { RepositoryFiles } from './repository-files.ts';

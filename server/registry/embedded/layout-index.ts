@@ -3,8 +3,9 @@ import { ANNOTATION } from '../../../schemas/oci/annotations.ts';
 import type { Digest } from '../../../schemas/oci/digest.ts';
 import { MEDIA_TYPE } from '../../../schemas/oci/media-types.ts';
 import { type Descriptor, type Index, parseIndex } from '../../../schemas/oci/types.ts';
-import { isMissing, writeDurably } from './durable-file.ts';
-import { KeyLock } from './key-lock.ts';
+import { isMissing } from '../../../schemas/process/system-error.ts';
+import { writeDurably } from './durable-file.ts';
+import { KeyLock } from '../../../schemas/concurrency/key-lock.ts';
 import type { RepositoryFiles } from './repository-files.ts';
 
 /** How many repositories' indexes are kept parsed. */
@@ -49,7 +50,7 @@ export class LayoutIndexes {
     files: RepositoryFiles,
     change: (entries: readonly Descriptor[]) => Promise<readonly Descriptor[]>,
   ): Promise<void> {
-    await this.#lock.run(files.layoutDir, async () => {
+    await this.#lock.run([files.layoutDir], async () => {
       const index = await this.read(files);
       const before = index?.manifests ?? [];
       const after = await change(before);

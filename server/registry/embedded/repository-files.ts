@@ -2,7 +2,7 @@ import { access } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { type Digest, digestAlgorithm, digestHex } from '../../../schemas/oci/digest.ts';
 import type { RepositoryName } from '../repository-name.ts';
-import { isMissing } from './durable-file.ts';
+import { isMissing } from '../../../schemas/process/system-error.ts';
 
 /**
  * Where things of one repository lie:

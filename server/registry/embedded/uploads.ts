@@ -3,7 +3,7 @@ import { mkdir, open, opendir, stat } from 'node:fs/promises';
 import { type Digest, type DigestAlgorithm, Digester, digestAlgorithm } from '../../../schemas/oci/digest.ts';
 import { RegistryError } from '../registry-error.ts';
 import { type Blobs, removeFile } from './blobs.ts';
-import { isMissing } from './durable-file.ts';
+import { isMissing } from '../../../schemas/process/system-error.ts';
 import type { RepositoryFiles } from './repository-files.ts';
 
 /** Running digests kept in memory; an upload beyond that, or from before a restart, is read again at its end. */

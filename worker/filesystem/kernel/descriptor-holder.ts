@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { closeSync, mkdirSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { errorCode, isMissing } from '../../../schemas/process/system-error.ts';
 import { escapeMountpoint, isMounted } from '../mount-table.ts';
 import { closeOnExec, openProcess, SystemCallError, takeDescriptor } from './system-calls.ts';
 
@@ -135,7 +136,7 @@ function readRecord(path: string): HolderRecord | undefined {
   try {
     record = JSON.parse(readFileSync(path, 'utf8')) as Partial<HolderRecord>; // checked field by field below
   } catch (error) {
-    if (error instanceof SyntaxError || (error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    if (error instanceof SyntaxError || isMissing(error)) return undefined;
     throw error;
   }
   const { mountpoint, pid, startTicks, bootId } = record;
@@ -151,7 +152,7 @@ function startTicksOf(pid: number): string | undefined {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
     return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
   } catch (error) {
-    if (['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')) return undefined;
+    if (['ENOENT', 'ESRCH'].includes(errorCode(error) ?? '')) return undefined;
     throw error;
   }
 }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { KeyLock } from '../../../worker/snapshotter/key-lock.ts';
+import { KeyLock } from '../../../schemas/concurrency/key-lock.ts';
 
 describe('KeyLock', () => {
   /** Tasks that say when they begin and end, and end when told. */

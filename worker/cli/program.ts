@@ -43,7 +43,7 @@ export function createProgram(terminal: (json: boolean) => Terminal, signal: Abo
 Exit codes: 0 done, 1 failed (the reason is on standard error), 2 the command was not understood.
 
 Examples:
-  ctr-starlight convert --notify docker://registry.example/redis:7 docker://registry.example/starlight/redis:7
+  ctr-starlight convert --notify registry.example/redis:7 registry.example/starlight/redis:7
   ctr-starlight pull registry.example/starlight/redis:7
   ctr run --snapshotter starlight registry.example/starlight/redis:7 redis1`,
     );

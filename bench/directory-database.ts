@@ -11,6 +11,7 @@ import { DeltaService } from '../extensions/starlight/delta.ts';
 import type { Directory, ImageRecord } from '../extensions/starlight/directory.ts';
 import { ImageStore } from '../extensions/starlight/image-store.ts';
 import { Ingester } from '../extensions/starlight/ingest.ts';
+import { encodeShown, shownContents } from '../extensions/starlight/optimizer/shown.ts';
 import { pack } from '../extensions/starlight/packed.ts';
 import { questionFromQuery } from '../extensions/starlight/question.ts';
 import type { RegistryManifest, RegistryReader } from '../extensions/starlight/registry-reader.ts';
@@ -22,10 +23,12 @@ import { MEDIA_TYPE } from '../schemas/oci/media-types.ts';
 import { encodeImageToc } from '../schemas/toc/image-toc.ts';
 import { encodeLayerToc } from '../schemas/toc/layer-codec.ts';
 import type { LayerToc } from '../schemas/toc/layer-toc.ts';
+import { mergeLayers } from '../schemas/toc/merge.ts';
+import { NONE } from '../schemas/toc/tree.ts';
 import { MemoryBundleCache } from '../server/cache/memory-cache.ts';
 import { type DirectoryOptions, openDirectory } from '../server/directory/open.ts';
 import { directory as dir, file, tarBytes } from '../test/support/tar.ts';
-import { type Row, table } from './measure.ts';
+import { measure, type Row, table } from './measure.ts';
 import { FILES, syntheticImage } from './synthetic-image.ts';
 
 const { values } = parseArgs({
@@ -79,33 +82,14 @@ async function record(tag: string, layers: readonly LayerToc[], reader: MemoryRe
     tocDigest: digestOf(toc),
     tocBound: true,
     toc: await pack(toc),
+    shown: await pack(encodeShown(shownContents(layers, mergeLayers(layers), ['app']))),
     layers: layers.map(({ diffId }) => ({ digest: diffId, diffId, sizeBytes: 100_000_000 })),
   };
 }
 
-/**
- * Time of all threads of this process on the processor, PGlite among them, so that what else the machine does is
- * not counted. On an idle machine the clock shows less, since decompression runs beside; a PostgreSQL's own time
- * comes on top.
- */
-async function processorMs<T>(run: () => Promise<T>): Promise<{ ms: number; result: T }> {
-  const began = process.cpuUsage();
-  const result = await run();
-  const { user, system } = process.cpuUsage(began);
-  return { ms: (user + system) / 1000, result };
-}
-
 async function timed<T>(what: string, count: number, run: () => Promise<T>, bytes?: (result: T) => number) {
-  const first = await processorMs(run);
-  const times: number[] = [];
-  for (let n = 1; n < count; n++) times.push((await processorMs(run)).ms);
-  times.sort((a, b) => a - b);
-  rows.push({
-    what,
-    firstMs: first.ms,
-    medianMs: times[times.length >> 1] ?? first.ms,
-    ...(bytes === undefined ? {} : { bytes: bytes(first.result) }),
-  });
+  const { result, ...times } = await measure(count - 1, run);
+  rows.push({ what, ...times, ...(bytes === undefined ? {} : { bytes: bytes(result) }) });
 }
 
 async function measureDeltas(what: string, directory: Directory): Promise<void> {
@@ -122,19 +106,20 @@ async function measureDeltas(what: string, directory: Directory): Promise<void> 
         toc: await pack(encodeLayerToc(toc)),
       })),
     );
-    const { ms } = await processorMs(() =>
+    const write = () =>
       directory.record(
         { repository, tag: `v${n + 1}`, layers, images: [{ image, inherited: [] }], known: [] },
         SIGNAL,
-      ),
-    );
-    if (n === 1) rows.push({ what: `${what}: write an image`, firstMs: ms, medianMs: ms });
+      );
+    if (n === 1) await timed(`${what}: write an image`, 1, write);
+    else await write();
   }
-  const ranks = Array.from({ length: 1000 }, (_, rank) => ({
-    path: versions[1]?.[1]?.pathAt(rank * 40) ?? new Uint8Array(0),
-    rankSum: rank,
-    hits: 1,
-  }));
+  const tree = mergeLayers(versions[1] ?? []);
+  const ranks = Array.from({ length: 1000 }, (_, rank) => {
+    const path = versions[1]?.[1]?.pathAt(rank * 40) ?? new Uint8Array(0);
+    const content = tree.content[tree.resolve(path)] ?? NONE;
+    return { path, content, rankSum: rank, hits: 1 };
+  });
   const [old, made] = records.map(({ manifest }) => manifest.digest);
   if (made === undefined) throw new Error('no image was made');
   await directory.addRanks(repository, made, ranks, SIGNAL);
@@ -156,7 +141,7 @@ async function measureDeltas(what: string, directory: Directory): Promise<void> 
   const bytes = (length: number) => length;
   await timed(`${what}: load an image`, runs, async () => {
     const image = await new ImageStore(directory, 0).image(made, SIGNAL);
-    return image?.tree;
+    return image?.shown;
   });
   await timed(`**${what}: fresh, from question to header**`, runs, () => answer(`to=${NAME}:v2`), bytes);
   const update = `to=${NAME}:v2&from=${NAME}@${old}`;

@@ -3,15 +3,24 @@
  * Usage: npm run -s bench:directory [-- --runs N]
  */
 import { parseArgs } from 'node:util';
-import { zstdDecompressSync } from 'node:zlib';
+import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
+import { contentWords, type HeldImage, type WantedImage } from '../extensions/starlight/optimizer/image.ts';
 import { planDelta } from '../extensions/starlight/optimizer/plan-delta.ts';
+import { decodeShown, encodeShown, shownContents } from '../extensions/starlight/optimizer/shown.ts';
 import { type BundleHeader, type BundleToc, PAYLOAD_ENCODING } from '../schemas/bundle/header.ts';
 import { encodeBundleHeader } from '../schemas/bundle/header-codec.ts';
 import { packToc, packTocAgainst, unpackToc } from '../schemas/bundle/toc-packing.ts';
 import { digestOf } from '../schemas/oci/digest.ts';
-import { decodeImageToc, encodeImageToc } from '../schemas/toc/image-toc.ts';
+import { DIGEST_WORDS } from '../schemas/toc/digest-index.ts';
+import {
+  decodeImageContents,
+  decodeImageDigests,
+  decodeImageToc,
+  encodeImageToc,
+} from '../schemas/toc/image-toc.ts';
 import type { LayerToc } from '../schemas/toc/layer-toc.ts';
-import { mergeContents, mergeLayers } from '../schemas/toc/merge.ts';
+import { mergeLayers } from '../schemas/toc/merge.ts';
+import { NONE } from '../schemas/toc/tree.ts';
 import { deltaJson, estargzJson, mergeJson } from './estargz-reference.ts';
 import { measure, type Row, table } from './measure.ts';
 import { syntheticImage } from './synthetic-image.ts';
@@ -20,15 +29,15 @@ const { values } = parseArgs({ options: { runs: { type: 'string', default: '9' }
 const runs = Math.max(1, Number.parseInt(values.runs, 10) || 1);
 const rows: Row[] = [];
 
-function timed<T>(what: string, run: () => T, bytes?: (result: T) => number): T {
-  const { result, ...times } = measure(runs, run);
+async function timed<T>(what: string, run: () => T | Promise<T>, bytes?: (result: T) => number): Promise<T> {
+  const { result, ...times } = await measure(runs, run);
   rows.push({ what, ...times, ...(bytes === undefined ? {} : { bytes: bytes(result) }) });
   return result;
 }
 
 /** The header of a bundle of one image; names and documents as short as they are in practice. */
 function header(
-  layers: readonly LayerToc[],
+  layers: readonly Pick<LayerToc, 'diffId'>[],
   toc: BundleToc,
   plan: ReturnType<typeof planDelta>,
 ): BundleHeader {
@@ -55,70 +64,91 @@ const made = syntheticImage(2);
 const oldTable = encodeImageToc(old);
 const oldPacked = packToc(oldTable);
 const newPacked = packToc(encodeImageToc(made));
-const ranks = Array.from({ length: 1000 }, (_, rank) => ({
-  path: made[1]?.pathAt(rank * 40) ?? new Uint8Array(0),
-  rankSum: rank,
-  hits: 1,
-}));
+const oldShown = shownOf(old);
+const newShown = shownOf(made);
+const newTree = mergeLayers(made);
+const ranks = Array.from({ length: 1000 }, (_, rank) => {
+  const path = made[1]?.pathAt(rank * 40) ?? new Uint8Array(0);
+  return { content: newTree.content[newTree.resolve(path)] ?? NONE, rankSum: rank, hits: 1 };
+});
 
-/** From the compressed tables of old and new image, as a database keeps them, to frame and header. */
-function coldAnswer(): Uint8Array {
-  const oldBytes = zstdDecompressSync(oldPacked.bytes);
-  const newBytes = zstdDecompressSync(newPacked.bytes);
-  const layers = decodeImageToc(newBytes);
-  const wanted = { layers, tree: mergeLayers(layers), ranks, command: ['app'] };
-  const plan = planDelta([wanted], [mergeContents(decodeImageToc(oldBytes))]);
-  const toc = packTocAgainst(newBytes, newPacked.tocDigest, oldBytes, oldPacked.tocDigest);
-  return encodeBundleHeader(header(layers, toc, plan));
+/** As ingest leaves it in the database, compressed. */
+function shownOf(layers: readonly LayerToc[]): Uint8Array {
+  return zstdCompressSync(encodeShown(shownContents(layers, mergeLayers(layers), ['app'])));
 }
 
-timed(
+function decodeHeld(tocBytes: Uint8Array, shown: Uint8Array): HeldImage {
+  const words = contentWords(decodeImageDigests(tocBytes));
+  return { words, shown: decodeShown(zstdDecompressSync(shown), words.length / DIGEST_WORDS).content };
+}
+
+function decodeWanted(tocBytes: Uint8Array, shown: Uint8Array): WantedImage {
+  const layers = decodeImageContents(tocBytes);
+  const contentCount = layers.reduce((sum, { contents }) => sum + contents.sizeBytes.length, 0);
+  return { layers, shown: decodeShown(zstdDecompressSync(shown), contentCount), ranks };
+}
+
+/** From what a database keeps of old and new image to frame and header. */
+async function coldAnswer(): Promise<Uint8Array> {
+  const oldBytes = zstdDecompressSync(oldPacked.bytes);
+  const newBytes = zstdDecompressSync(newPacked.bytes);
+  const packing = packTocAgainst(newBytes, newPacked.tocDigest, oldBytes, oldPacked.tocDigest);
+  const plan = planDelta([decodeWanted(newBytes, newShown)], [decodeHeld(oldBytes, oldShown)]);
+  return encodeBundleHeader(header(made, await packing, plan));
+}
+
+await timed(
   '**update, all of it, from the compressed tables of both images**',
   coldAnswer,
   (bytes) => bytes.length,
 );
 
-const newTable = timed(
+const newTable = await timed(
   'table: encode',
   () => encodeImageToc(made),
   (bytes) => bytes.length,
 );
 const tocDigest = digestOf(newTable);
-timed(
+await timed(
   'table: compress',
   () => packToc(newTable),
   ({ bytes }) => bytes.length,
 );
-const against = timed(
+const against = await timed(
   'table: compress against the old one',
   () => packTocAgainst(newTable, tocDigest, oldTable, oldPacked.tocDigest),
   ({ bytes }) => bytes.length,
 );
-timed('table: decompress, check the digest', () => unpackToc(newPacked, () => undefined));
-timed('table: decompress against the old one, check', () => unpackToc(against, () => oldTable));
-const layers = timed('table: decode', () => decodeImageToc(newTable));
-const tree = timed('merge three layers', () => mergeLayers(layers));
-const oldContents = timed('merge, contents only (the old image)', () => mergeContents(old));
-const wanted = { layers, tree, ranks, command: ['app'] };
-const fresh = timed('plan: fresh (difference, consolidate, order, select)', () => planDelta([wanted], []));
-const update = timed('plan: update', () => planDelta([wanted], [oldContents]));
-timed(
+await timed('table: decompress, check the digest', () => unpackToc(newPacked, () => undefined));
+await timed('table: decompress against the old one, check', () => unpackToc(against, () => oldTable));
+const layers = await timed('table: decode', () => decodeImageToc(newTable));
+const tree = await timed('merge three layers (at ingest)', () => mergeLayers(layers));
+await timed(
+  'shown contents: make, encode, compress (at ingest)',
+  () => zstdCompressSync(encodeShown(shownContents(layers, tree, ['app']))),
+  (bytes) => bytes.length,
+);
+const wanted = await timed('decode what is wanted: contents, shown', () => decodeWanted(newTable, newShown));
+const held = await timed('decode what is held: digests, shown', () => decodeHeld(oldTable, oldShown));
+const fresh = await timed('plan: fresh (difference, consolidate, order, select)', () =>
+  planDelta([wanted], []),
+);
+const update = await timed('plan: update', () => planDelta([wanted], [held]));
+await timed(
   'header: fresh',
   () => encodeBundleHeader(header(layers, newPacked, fresh)),
   (bytes) => bytes.length,
 );
-timed(
+await timed(
   'header: update',
   () => encodeBundleHeader(header(layers, newPacked, update)),
   (bytes) => bytes.length,
 );
-timed(
+await timed(
   'header: update, table against the old one',
   () => encodeBundleHeader(header(layers, against, update)),
   (bytes) => bytes.length,
 );
-
-// To come: ingest into the directory database, and the answer from a cold database (server/directory).
 
 const oldJson = estargzJson(old);
 const newJson = estargzJson(made);
@@ -126,11 +156,12 @@ rows.push({
   what: 'reference: eStargz tables, JSON',
   bytes: newJson.reduce((sum, one) => sum + one.length, 0),
 });
-const reference = measure(Math.min(runs, 3), () => deltaJson(mergeJson(newJson), mergeJson(oldJson)));
+const reference = await measure(Math.min(runs, 3), () => deltaJson(mergeJson(newJson), mergeJson(oldJson)));
 rows.push({
   what: '**reference: the same update with JSON tables, Maps and a sort**',
   firstMs: reference.firstMs,
   medianMs: reference.medianMs,
+  clockMs: reference.clockMs,
   bytes: Buffer.byteLength(reference.result),
 });
 

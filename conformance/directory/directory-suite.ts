@@ -18,11 +18,15 @@ const newDigest = (): Digest => digestOf(randomBytes(16));
 const repository = () => ({ registry: 'origin.example', name: `team/${randomBytes(6).toString('hex')}` });
 const row = (path: string, rankSum: number, hits: number): RankRow => ({
   path: Buffer.from(path, 'latin1'),
+  content: path.length,
   rankSum,
   hits,
 });
 const plain = (rows: readonly RankRow[]) =>
-  rows.map(({ path, rankSum, hits }) => [Buffer.from(path).toString('latin1'), rankSum, hits]);
+  rows.map(({ path, content, rankSum, hits }) => {
+    assert.equal(content, path.length);
+    return [Buffer.from(path).toString('latin1'), rankSum, hits];
+  });
 
 let layersMade = 0;
 
@@ -48,6 +52,7 @@ function imageRecord(layers: readonly LayerRecord[], platform = PLATFORM): Image
     tocDigest: newDigest(),
     tocBound: true,
     toc: { bytes: randomBytes(500), sizeBytes: 1500 },
+    shown: { bytes: randomBytes(50), sizeBytes: 170 },
     layers: layers.map(({ digest, diffId, sizeBytes }) => ({ digest, diffId, sizeBytes })),
   };
 }
@@ -303,7 +308,7 @@ export function directorySuite(name: string, open: () => Promise<readonly [Direc
       const traced = () =>
         one.predecessor({ repository: where, platform: PLATFORM, except: moved, traced: true }, SIGNAL);
       assert.equal(await traced(), undefined, 'nothing was traced');
-      await one.addRanks(where, v1, [{ path: Buffer.from('a'), rankSum: 0, hits: 1 }], SIGNAL);
+      await one.addRanks(where, v1, [row('a', 0, 1)], SIGNAL);
       assert.equal(await traced(), v1, 'the only one that was traced');
     });
 

@@ -85,7 +85,7 @@ export class DeltaService {
       async (shared) => {
         const make = async (filling: AbortSignal) => {
           const { from, dictionaries } = await this.#held(authorised, wanted, filling);
-          const bundle = makeBundle({
+          const bundle = await makeBundle({
             authorised,
             wanted,
             ranks: ranks.map((one) => one.ranks),
@@ -175,14 +175,14 @@ export class DeltaService {
     for (const { name, digest } of from) {
       const image = await images.image(digest, signal);
       if (image === undefined) continue;
-      const { record, contents, tocBytes } = image;
+      const { record, held, tocBytes } = image;
       found.push({
         name,
         manifestDigest: digest,
         tocDigest: record.tocDigest,
         tocSizeBytes: tocBytes.length,
         diffIds: record.layers.map(({ diffId }) => diffId),
-        contents,
+        contents: held,
       });
     }
     const dictionaries = new Map<Digest, Uint8Array>();

@@ -105,6 +105,8 @@ export interface ImageRecord {
   readonly tocDigest: Digest;
   readonly tocBound: boolean;
   readonly toc: PackedToc;
+  /** encodeShown() of the merged layers, compressed. */
+  readonly shown: PackedToc;
   /** The lowest first. */
   readonly layers: readonly LayerKey[];
 }
@@ -113,6 +115,8 @@ export interface ImageRecord {
 export interface RankRow {
   /** Raw path bytes, as a ToC has them. */
   readonly path: Uint8Array;
+  /** The content's row in the tree of the image, and in its table of shown contents. */
+  readonly content: number;
   readonly rankSum: number;
   readonly hits: number;
 }

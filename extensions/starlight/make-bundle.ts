@@ -2,11 +2,11 @@ import { encodeBundleHeader } from '../../schemas/bundle/header-codec.ts';
 import type { BundleBlob, BundleHeader, BundleToc } from '../../schemas/bundle/header.ts';
 import { packTocAgainst } from '../../schemas/bundle/toc-packing.ts';
 import type { Digest } from '../../schemas/oci/digest.ts';
-import type { TreeContents } from '../../schemas/toc/merge.ts';
 import type { Authorised } from './authorise.ts';
 import type { BundlePlan } from './bundle-plan.ts';
 import type { RankRow } from './directory.ts';
 import type { LoadedImage } from './image-store.ts';
+import type { HeldImage } from './optimizer/image.ts';
 import type { PayloadPlan } from './payload-plan.ts';
 import { planPayloads } from './plan-payloads.ts';
 
@@ -32,14 +32,17 @@ export interface HeldImageContents {
   readonly tocDigest: Digest;
   readonly tocSizeBytes: number;
   readonly diffIds: readonly Digest[];
-  readonly contents: TreeContents;
+  readonly contents: HeldImage;
 }
 
 /** The bundle for a question, up to its payloads: a pure function, the same request gives the same bytes. */
-export function makeBundle(
+export async function makeBundle(
   request: BundleRequest,
-): Pick<BundlePlan, 'header'> & { readonly payloads: PayloadPlan } {
+): Promise<Pick<BundlePlan, 'header'> & { readonly payloads: PayloadPlan }> {
   const { authorised, wanted, ranks, from, dictionaries } = request;
+  // Begun first: they are packed on other threads while the payloads are planned here.
+  const packing = Promise.all(wanted.map((image) => tocOf(image, from, dictionaries)));
+  packing.catch(() => undefined);
   const names = authorised.to.map(({ name }) => name);
   const { files, payloads, plan } = planPayloads({
     names,
@@ -52,7 +55,7 @@ export function makeBundle(
     from: from.map(({ name, manifestDigest, tocDigest }) => ({ name, manifestDigest, tocDigest })),
     unknownFrom: [...authorised.unknownFrom],
     blobs: blobsOf(authorised, wanted),
-    tocs: wanted.map((image) => tocOf(image, from, dictionaries)),
+    tocs: await packing,
     files,
     payloads,
   };
@@ -92,11 +95,11 @@ function blobsOf(authorised: Authorised, wanted: readonly LoadedImage[]): Bundle
 }
 
 /** The table of a wanted image: as the directory keeps it, or against another where that is smaller. */
-function tocOf(
+async function tocOf(
   image: LoadedImage,
   from: readonly HeldImageContents[],
   dictionaries: ReadonlyMap<Digest, Uint8Array>,
-): BundleToc {
+): Promise<BundleToc> {
   const { record, tocBytes } = image;
   const plain: BundleToc = {
     tocDigest: record.tocDigest,
@@ -107,7 +110,7 @@ function tocOf(
   const old = dictionaryFor(image, from);
   const oldBytes = old === undefined ? undefined : dictionaries.get(old.tocDigest);
   if (old === undefined || oldBytes === undefined) return plain;
-  const packed = packTocAgainst(tocBytes, record.tocDigest, oldBytes, old.tocDigest);
+  const packed = await packTocAgainst(tocBytes, record.tocDigest, oldBytes, old.tocDigest);
   return packed.bytes.length < plain.bytes.length ? packed : plain;
 }
 

@@ -1,7 +1,6 @@
 import { type BundleFiles, type BundlePayloads, PAYLOAD_ENCODING } from '../../schemas/bundle/header.ts';
-import type { TreeContents } from '../../schemas/toc/merge.ts';
-import { imageCommand } from './image-command.ts';
 import type { LoadedImage } from './image-store.ts';
+import type { HeldImage } from './optimizer/image.ts';
 import { planDelta } from './optimizer/plan-delta.ts';
 import type { Rank } from './optimizer/ranks.ts';
 import { type PayloadPlan, payloadPlan } from './payload-plan.ts';
@@ -12,8 +11,8 @@ export interface PayloadRequest {
   readonly wanted: readonly LoadedImage[];
   /** Of each wanted image. */
   readonly ranks: readonly (readonly Rank[])[];
-  /** What the images show that the worker has. */
-  readonly held: readonly TreeContents[];
+  /** The images that the worker has. */
+  readonly held: readonly HeldImage[];
 }
 
 /** The tables of a bundle's files and payloads, and where the payloads come from. */
@@ -25,11 +24,10 @@ export interface PlannedPayloads {
 
 /** What the optimizer chose, each payload with the layer blob that it is copied from. */
 export function planPayloads({ names, wanted, ranks, held }: PayloadRequest): PlannedPayloads {
-  const images = wanted.map(({ layers, tree, record }, row) => ({
-    layers,
-    tree,
+  const images = wanted.map(({ layerContents, shown }, row) => ({
+    layers: layerContents,
+    shown,
     ranks: ranks[row] ?? [],
-    command: imageCommand(record.config.bytes),
   }));
   const { files, payloads } = planDelta(images, held);
   const sources = wanted.flatMap(({ record }, row) =>

@@ -9,9 +9,13 @@ import {
   parseManifest,
   type Platform,
 } from '../../schemas/oci/types.ts';
-import { joinLayerTocs } from '../../schemas/toc/image-toc.ts';
+import { TocError } from '../../schemas/toc/error.ts';
+import { decodeImageToc, joinLayerTocs } from '../../schemas/toc/image-toc.ts';
+import { mergeLayers } from '../../schemas/toc/merge.ts';
 import type { ImageRecord, LayerRecord, RawDocument } from './directory.ts';
+import { imageCommand } from './image-command.ts';
 import type { LayerScanner } from './layer-scanner.ts';
+import { encodeShown, shownContents } from './optimizer/shown.ts';
 import { pack, unpack } from './packed.ts';
 import { recognise } from './recognise.ts';
 import type { CallerRepository } from './resolve.ts';
@@ -79,6 +83,15 @@ export async function readImage(
       `table of contents disagrees with the layers: the manifest names ${named}, they have ${tocDigest}`,
     );
   }
+  const tables = decodeImageToc(toc);
+  let shown: Uint8Array;
+  try {
+    shown = encodeShown(shownContents(tables, mergeLayers(tables), imageCommand(config.bytes)));
+  } catch (error) {
+    return error instanceof TocError
+      ? refuse(`its layers cannot be applied: ${error.message}`, error)
+      : fail(error);
+  }
   const image: ImageRecord = {
     manifest: document,
     config,
@@ -86,6 +99,7 @@ export async function readImage(
     tocDigest,
     tocBound: recognition.kind === 'starlight',
     toc: await pack(toc),
+    shown: await pack(shown),
     layers: layers.map(({ digest, diffId, sizeBytes }) => ({ digest, diffId, sizeBytes })),
   };
   return { kind: 'image', image, layers };

@@ -100,7 +100,11 @@ export function ranksOf(report: Report, tree: Tree): { rows: RankRow[]; accepted
       accepted++;
     }
   }
-  const rows = [...sums].map(([inode, sum]) => ({ path: tree.firstPath(inode), ...sum }));
+  const rows = [...sums].map(([inode, sum]) => ({
+    path: tree.firstPath(inode),
+    content: tree.content[inode] ?? NONE,
+    ...sum,
+  }));
   return { rows, accepted };
 }
 

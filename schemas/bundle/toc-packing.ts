@@ -1,4 +1,5 @@
-import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
+import { promisify } from 'node:util';
+import { constants, zstdCompress, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { type Digest, digestOf } from '../oci/digest.ts';
 import { BundleError } from './error.ts';
 import type { BundleToc } from './header.ts';
@@ -14,6 +15,8 @@ const LEVEL = 3;
  */
 const LEVEL_AGAINST = 1;
 const BYTES_PER_SLOT_LOG = 3;
+/** What is handed back at a time: by default it is 16 kB, and as many turns of the event loop. */
+const CHUNK_BYTES = 1024 * 1024;
 
 /** Packs an image's table by itself: the form in which a registry stores it. */
 export function packToc(table: Uint8Array, tocDigest: Digest = digestOf(table)): BundleToc {
@@ -21,19 +24,22 @@ export function packToc(table: Uint8Array, tocDigest: Digest = digestOf(table)):
   return { tocDigest, sizeBytes: table.length, dictionary: undefined, bytes };
 }
 
+const compress = promisify(zstdCompress);
+
 /** Packs an image's table against that of an image which the worker has: little more than what differs. */
-export function packTocAgainst(
+export async function packTocAgainst(
   table: Uint8Array,
   tocDigest: Digest,
   old: Uint8Array,
   oldDigest: Digest,
-): BundleToc {
+): Promise<BundleToc> {
   const windowLog = Math.min(
     MAX_WINDOW_LOG,
     Math.max(15, Math.ceil(Math.log2(table.length + old.length + 1))),
   );
-  const bytes = zstdCompressSync(table, {
+  const bytes = await compress(table, {
     dictionary: old,
+    chunkSize: CHUNK_BYTES,
     params: {
       [constants.ZSTD_c_compressionLevel]: LEVEL_AGAINST,
       [constants.ZSTD_c_windowLog]: windowLog,

@@ -36,9 +36,12 @@ CREATE TABLE manifest (
   toc_bound boolean NOT NULL, -- true when the manifest itself names toc_digest
   toc bytea NOT NULL, -- of all layers together, zstd-compressed
   toc_size_bytes bigint NOT NULL CHECK (toc_size_bytes >= 0), -- uncompressed
+  shown bytea NOT NULL, -- which contents the merged layers show, zstd-compressed (extensions/starlight/optimizer)
+  shown_size_bytes bigint NOT NULL CHECK (shown_size_bytes >= 0), -- uncompressed
   ingested_at timestamptz NOT NULL DEFAULT now()
 );
 ALTER TABLE manifest ALTER COLUMN toc SET STORAGE EXTERNAL;
+ALTER TABLE manifest ALTER COLUMN shown SET STORAGE EXTERNAL;
 
 CREATE TABLE manifest_layer (
   manifest_digest text NOT NULL REFERENCES manifest (digest) ON DELETE CASCADE,

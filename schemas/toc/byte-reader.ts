@@ -88,6 +88,16 @@ export class ByteReader {
     return into;
   }
 
+  /** Passes over varints, however they are spelt. */
+  skipVarints(count: number): void {
+    const bytes = this.#bytes;
+    let left = count;
+    let at = this.#at;
+    for (; left > 0 && at < bytes.length; at += 1) if ((bytes[at] ?? 0) < 128) left -= 1;
+    if (left > 0) throw this.#error('truncated', `${left} numbers wanted, none left`);
+    this.#at = at;
+  }
+
   /** @throws when anything is left. */
   end(): void {
     if (this.remaining !== 0) throw this.#error('truncated', `${this.remaining} bytes too many`);

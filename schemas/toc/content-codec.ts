@@ -33,8 +33,14 @@ export function writeContents(writer: ByteWriter, contents: ContentColumns, payl
   writer.bytes(contents.digest);
 }
 
-/** @throws {TocError} */
-export function readContents(reader: ByteReader): { contents: ContentColumns; payloads: PayloadColumns } {
+/**
+ * @param views whether the digests may be a view of the bytes that are read, instead of a copy
+ * @throws {TocError}
+ */
+export function readContents(
+  reader: ByteReader,
+  views = false,
+): { contents: ContentColumns; payloads: PayloadColumns } {
   const count = reader.count(TOC_LIMIT.rows, CONTENT_BYTES);
   const payloadCount = reader.count(count, PAYLOAD_BYTES);
   const sizeBytes = reader.varints(new Float64Array(count), TOC_LIMIT.magnitude);
@@ -50,8 +56,17 @@ export function readContents(reader: ByteReader): { contents: ContentColumns; pa
   if (next !== payloadCount) throw new TocError('malformed', 'a payload that no content uses');
   const innerOffset = reader.varints(new Float64Array(count), TOC_LIMIT.magnitude);
   const payloads = readPayloads(reader, payloadCount);
-  const digest = reader.bytes(count * 32).slice();
+  const digests = reader.bytes(count * 32);
+  const digest = views ? digests : digests.slice();
   return { contents: { digest, sizeBytes, payload, innerOffset }, payloads };
+}
+
+/** Of what `readContents` reads only the digests; a view. @throws {TocError} */
+export function readDigests(reader: ByteReader): Uint8Array {
+  const count = reader.count(TOC_LIMIT.rows, CONTENT_BYTES);
+  const payloadCount = reader.count(count, PAYLOAD_BYTES);
+  reader.skipVarints(count * 3 + payloadCount * 2);
+  return reader.bytes(count * 32);
 }
 
 function readPayloads(reader: ByteReader, count: number): PayloadColumns {

@@ -3,6 +3,7 @@ import { ByteReader } from './byte-reader.ts';
 import { ByteWriter } from './byte-writer.ts';
 import { TocError } from './error.ts';
 import { decodeLayerToc, encodeLayerToc } from './layer-codec.ts';
+import { decodeLayerContents, decodeLayerDigests } from './layer-contents.ts';
 import type { LayerToc } from './layer-toc.ts';
 import { TOC_LIMIT } from './limits.ts';
 
@@ -32,6 +33,16 @@ export function joinLayerTocs(encoded: readonly Uint8Array[]): Uint8Array<ArrayB
 /** The layers of an image's table, the lowest first. @throws {TocError} */
 export function decodeImageToc(bytes: Uint8Array): LayerToc[] {
   return splitImageToc(bytes).map(decodeLayerToc);
+}
+
+/** Contents and payloads of the layers, the lowest first; rows are not looked at. @throws {TocError} */
+export function decodeImageContents(bytes: Uint8Array): ReturnType<typeof decodeLayerContents>[] {
+  return splitImageToc(bytes).map(decodeLayerContents);
+}
+
+/** The digests of the contents of each layer, 32 raw bytes each: views. @throws {TocError} */
+export function decodeImageDigests(bytes: Uint8Array): Uint8Array[] {
+  return splitImageToc(bytes).map(decodeLayerDigests);
 }
 
 /** The layers' tables in an image's, still encoded: views, not copies. @throws {TocError} */

@@ -10,10 +10,10 @@ import { TOC_LIMIT } from './limits.ts';
 import { readPaths, writePaths } from './path-codec.ts';
 import { checkXattrs } from './xattr-sets.ts';
 
-const MAGIC = Buffer.from('SLTL');
-const VERSION = 1;
+export const LAYER_MAGIC = Buffer.from('SLTL');
+export const LAYER_VERSION = 1;
 /** The least that a row takes up: one byte in each of nine columns. */
-const ROW_BYTES = 9;
+export const ROW_BYTES = 9;
 
 /**
  * The canonical bytes of a layer's table: one table, one encoding. Numbers are LEB128 unless said otherwise,
@@ -23,8 +23,8 @@ export function encodeLayerToc(toc: LayerToc): Uint8Array<ArrayBuffer> {
   const writer = new ByteWriter(256 + toc.rowCount * 48 + toc.contentCount * 36);
   const rows = toc.rowCount;
   writer
-    .bytes(MAGIC)
-    .u8(VERSION)
+    .bytes(LAYER_MAGIC)
+    .u8(LAYER_VERSION)
     .bytes(Buffer.from(toc.diffId.slice(7), 'hex'))
     .varint(rows);
   writer.bytes(toc.kind);
@@ -58,7 +58,7 @@ export function encodeLayerToc(toc: LayerToc): Uint8Array<ArrayBuffer> {
  */
 export function decodeLayerToc(bytes: Uint8Array): LayerToc {
   const reader = new ByteReader(bytes, (fault, message) => new TocError(fault, message));
-  if (!MAGIC.equals(reader.bytes(4)) || reader.u8() !== VERSION) {
+  if (!LAYER_MAGIC.equals(reader.bytes(4)) || reader.u8() !== LAYER_VERSION) {
     throw new TocError('version', 'not a table of contents of a layer, version 1');
   }
   const diffId = `sha256:${Buffer.from(reader.bytes(32)).toString('hex')}` as Digest;
@@ -84,11 +84,11 @@ export function decodeLayerToc(bytes: Uint8Array): LayerToc {
   });
 }
 
-function isDevice(kind: number | undefined): boolean {
+export function isDevice(kind: number | undefined): boolean {
   return kind === KIND.chardev || kind === KIND.blockdev;
 }
 
-function isLink(kind: number | undefined): boolean {
+export function isLink(kind: number | undefined): boolean {
   return kind === KIND.symlink || kind === KIND.hardlink;
 }
 
@@ -138,7 +138,8 @@ function writeXattrSets(writer: ByteWriter, sets: readonly (readonly Xattr[])[])
   }
 }
 
-function readXattrSets(reader: ByteReader): readonly (readonly Xattr[])[] {
+/** The sets as they stand, row 0 the empty one. @throws {TocError} */
+export function readXattrSets(reader: ByteReader): readonly (readonly Xattr[])[] {
   const sets: (readonly Xattr[])[] = [[]];
   const count = reader.count(TOC_LIMIT.xattrSets - 1, 4);
   for (let i = 0; i < count; i += 1) {

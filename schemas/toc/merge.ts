@@ -1,11 +1,10 @@
 import { applyLayer } from './apply-layer.ts';
-import { ContentTable } from './content-table.ts';
-import { KIND, NONE } from './kind.ts';
+import { KIND } from './kind.ts';
 import type { LayerToc } from './layer-toc.ts';
 import type { LayerTree } from './layer-tree.ts';
 import { mergedNames, type Source } from './merged-names.ts';
 import { splitPath } from './path.ts';
-import type { Tree, TreeColumns } from './tree.ts';
+import type { Tree } from './tree.ts';
 import { TreeWriter } from './tree-writer.ts';
 
 /**
@@ -33,31 +32,6 @@ export function mergeLayers(layers: readonly LayerToc[]): Tree {
     mergedNames(next, (tree, name, directories) => writer.entry(tree, name, directories));
   }
   return writer.finish();
-}
-
-/** The contents that a tree has, each digest once. */
-export type TreeContents = Pick<TreeColumns, 'contentDigest' | 'contentSize' | 'contentLayer' | 'contentRow'>;
-
-/**
- * The contents of the tree that `mergeLayers` would make, in another order and in less time: all that matters
- * of an image that a worker has already.
- *
- * @throws {TocError} of kind `inapplicable`
- */
-export function mergeContents(layers: readonly LayerToc[]): TreeContents {
-  const trees = applyLayers(layers);
-  const contents = new ContentTable(layers);
-  const stack: (readonly Source[])[] = [rootOf(trees)];
-  const emit = (tree: LayerTree, name: number, directories: readonly Source[]): void => {
-    const inode = tree.inodeOf(name);
-    if (directories.length > 0) stack.push(directories);
-    else if (tree.kindOf(inode) === KIND.file) {
-      const { toc } = tree.origin.get(inode) ?? tree;
-      contents.row(toc, toc.content[tree.row[inode] ?? 0] ?? NONE);
-    }
-  };
-  for (let next = stack.pop(); next !== undefined; next = stack.pop()) mergedNames(next, emit, false);
-  return contents.finish();
 }
 
 /** The layers applied, the uppermost first. */

@@ -13,18 +13,16 @@ export interface Source {
  * their bytes. Of every name the uppermost layer that has it decides; a directory is joined by the ones below
  * it, down to one that is opaque or to what is no directory.
  *
- * @param sorted false where the order does not matter: sorting is half of the time
  * @param emit called with tree and name, and the sources if that is a directory
  */
 export function mergedNames(
   sources: readonly Source[],
   emit: (tree: LayerTree, name: number, directories: readonly Source[]) => void,
-  sorted = true,
 ): void {
   const first = sources[0];
   if (first === undefined) return;
   if (sources.length === 1) {
-    const names = sorted ? sortedChildren(first) : first.tree.children(first.directory);
+    const names = sortedChildren(first);
     for (const name of names) emitOne(first.tree, name, [], emit);
     return;
   }

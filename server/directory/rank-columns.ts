@@ -3,13 +3,14 @@ import { DirectoryError, MAX_RANKS, type RankRow } from '../../extensions/starli
 /*
  * Ranks of one image as one value of the database, little endian:
  *
- *   u32 version = 1 | u32 count | count × f64 rank sum | count × u32 hits | count × u32 path end | paths
+ *   u32 version = 1 | u32 count | count × f64 rank sum | count × u32 hits | count × u32 content |
+ *   count × u32 path end | paths
  *
  * Rows stand in the order of their paths' bytes, so that the same ranks are the same bytes.
  */
 const VERSION = 1;
 const HEADER_BYTES = 8;
-const ROW_BYTES = 16;
+const ROW_BYTES = 20;
 
 export function encodeRanks(rows: readonly RankRow[]): Uint8Array {
   const sorted = [...rows].sort((a, b) => Buffer.compare(a.path, b.path));
@@ -18,12 +19,14 @@ export function encodeRanks(rows: readonly RankRow[]): Uint8Array {
   out.writeUInt32LE(VERSION, 0);
   out.writeUInt32LE(sorted.length, 4);
   const hitsAt = HEADER_BYTES + sorted.length * 8;
-  const endsAt = hitsAt + sorted.length * 4;
+  const contentsAt = hitsAt + sorted.length * 4;
+  const endsAt = contentsAt + sorted.length * 4;
   const pathsAt = endsAt + sorted.length * 4;
   let end = 0;
   sorted.forEach((row, index) => {
     out.writeDoubleLE(row.rankSum, HEADER_BYTES + index * 8);
     out.writeUInt32LE(row.hits, hitsAt + index * 4);
+    out.writeUInt32LE(row.content, contentsAt + index * 4);
     out.set(row.path, pathsAt + end);
     end += row.path.length;
     out.writeUInt32LE(end, endsAt + index * 4);
@@ -37,7 +40,8 @@ export function decodeRanks(bytes: Uint8Array): RankRow[] {
   if (input.length < HEADER_BYTES || input.readUInt32LE(0) !== VERSION) throw corrupt();
   const count = input.readUInt32LE(4);
   const hitsAt = HEADER_BYTES + count * 8;
-  const endsAt = hitsAt + count * 4;
+  const contentsAt = hitsAt + count * 4;
+  const endsAt = contentsAt + count * 4;
   const pathsAt = endsAt + count * 4;
   if (count > MAX_RANKS || pathsAt > input.length) throw corrupt();
   const rows: RankRow[] = [];
@@ -48,6 +52,7 @@ export function decodeRanks(bytes: Uint8Array): RankRow[] {
     if (end < start || pathsAt + end > input.length || !(rankSum >= 0)) throw corrupt();
     rows.push({
       path: Uint8Array.prototype.slice.call(input, pathsAt + start, pathsAt + end),
+      content: input.readUInt32LE(contentsAt + index * 4),
       rankSum,
       hits: input.readUInt32LE(hitsAt + index * 4),
     });
@@ -70,7 +75,7 @@ export function addRankRows(known: readonly RankRow[], added: readonly RankRow[]
       key,
       before === undefined
         ? row
-        : { path: row.path, rankSum: before.rankSum + row.rankSum, hits: before.hits + row.hits },
+        : { ...row, rankSum: before.rankSum + row.rankSum, hits: before.hits + row.hits },
     );
   }
   if (byPath.size > MAX_RANKS) {

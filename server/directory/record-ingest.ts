@@ -96,8 +96,9 @@ async function insertImage(sql: Sql, image: ImageRecord, inherited: readonly Ran
     [config.digest, config.mediaType, config.bytes],
   );
   const inserted = await sql.query(
-    `INSERT INTO manifest (digest, media_type, bytes, config_digest, platform, toc_digest, toc_bound, toc, toc_size_bytes)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING RETURNING digest`,
+    `INSERT INTO manifest (digest, media_type, bytes, config_digest, platform, toc_digest, toc_bound, toc, toc_size_bytes,
+                           shown, shown_size_bytes)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING RETURNING digest`,
     [
       manifest.digest,
       manifest.mediaType,
@@ -108,6 +109,8 @@ async function insertImage(sql: Sql, image: ImageRecord, inherited: readonly Ran
       image.tocBound,
       image.toc.bytes,
       image.toc.sizeBytes,
+      image.shown.bytes,
+      image.shown.sizeBytes,
     ],
   );
   if (inserted.length === 0) return false;

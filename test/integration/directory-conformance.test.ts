@@ -34,7 +34,7 @@ describe('the directory on PGlite', function () {
 
   it('keeps what was written, refuses a second process, and opens again', async () => {
     const path = join(root, 'kept');
-    const ranks = [{ path: Buffer.from('a'), rankSum: 1, hits: 1 }];
+    const ranks = [{ path: Buffer.from('a'), content: 0, rankSum: 1, hits: 1 }];
     const bytes = randomBytes(9);
     const document = { digest: digestOf(bytes), mediaType: 'application/json', bytes };
     const image = {
@@ -44,6 +44,7 @@ describe('the directory on PGlite', function () {
       tocDigest: document.digest,
       tocBound: false,
       toc: { bytes, sizeBytes: 9 },
+      shown: { bytes, sizeBytes: 9 },
       layers: [],
     };
     const first = await openDirectory({ kind: 'pglite', path });

@@ -1,4 +1,3 @@
-import { digestWords } from '../../../schemas/toc/digest-index.ts';
 import type { Missing } from './difference.ts';
 import type { WantedImage } from './image.ts';
 
@@ -17,8 +16,14 @@ export interface Placement {
 /**
  * Chooses for every missing content the shortest payload, over all layers of all images, that carries it; of
  * equals the first.
+ *
+ * @param words of each image, the digests of the contents of its layers
  */
-export function consolidate(missing: Missing, images: readonly WantedImage[]): Placement {
+export function consolidate(
+  missing: Missing,
+  images: readonly WantedImage[],
+  words: readonly Int32Array[],
+): Placement {
   const { count, index } = missing;
   const content = new Uint32Array(count);
   const layer = new Uint32Array(count);
@@ -28,11 +33,18 @@ export function consolidate(missing: Missing, images: readonly WantedImage[]): P
   const cost = new Float64Array(count).fill(Number.POSITIVE_INFINITY);
   let layerNumber = 0;
   let firstContent = 0;
-  for (const toc of images.flatMap((image) => image.layers)) {
-    const { contents, payloads } = toc;
-    const words = digestWords(contents.digest);
-    for (let row = 0; row < toc.contentCount; row += 1) {
-      const one = index.find(words, row);
+  const layers = images.flatMap((image, number) => {
+    let first = 0;
+    return image.layers.map((one) => {
+      const at = first;
+      first += one.contents.sizeBytes.length;
+      return { ...one, words: words[number] ?? NO_WORDS, first: at };
+    });
+  });
+  for (const { contents, payloads, words: digests, first } of layers) {
+    const rows = contents.sizeBytes.length;
+    for (let row = 0; row < rows; row += 1) {
+      const one = index.find(digests, first + row);
       const carrier = contents.payload[row] ?? 0;
       const length = payloads.length[carrier] ?? 0;
       if (one < 0 || length >= (cost[one] ?? 0)) continue;
@@ -44,7 +56,9 @@ export function consolidate(missing: Missing, images: readonly WantedImage[]): P
       sizeBytes[one] = contents.sizeBytes[row] ?? 0;
     }
     layerNumber += 1;
-    firstContent += toc.contentCount;
+    firstContent += rows;
   }
   return { content, layer, payload, innerOffset, sizeBytes };
 }
+
+const NO_WORDS = new Int32Array(0);

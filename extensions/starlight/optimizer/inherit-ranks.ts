@@ -12,7 +12,11 @@ import type { Rank } from './ranks.ts';
 export function inheritRanks(old: Tree | undefined, ranks: readonly Rank[], next: Tree): Rank[] {
   const inherited: Rank[] = [];
   const left: Rank[] = [];
-  for (const rank of ranks) (hasContent(next, rank.path) ? inherited : left).push(rank);
+  for (const rank of ranks) {
+    const content = contentOf(next, rank.path);
+    if (content === NONE) left.push(rank);
+    else inherited.push({ ...rank, content });
+  }
   if (left.length === 0) return inherited;
   const heirs = newByPattern(old, next, new Set(left.map(({ path }) => pattern(path))));
   const taken = new Set(inherited.map(({ path }) => key(path)));
@@ -20,7 +24,7 @@ export function inheritRanks(old: Tree | undefined, ranks: readonly Rank[], next
     const heir = heirs.get(pattern(rank.path))?.find((path) => !taken.has(key(path)));
     if (heir === undefined) continue;
     taken.add(key(heir));
-    inherited.push({ ...rank, path: heir });
+    inherited.push({ ...rank, path: heir, content: contentOf(next, heir) });
   }
   return inherited;
 }
@@ -34,9 +38,9 @@ function key(path: Uint8Array): string {
   return Buffer.from(path.buffer, path.byteOffset, path.length).toString('latin1');
 }
 
-function hasContent(tree: Tree, path: Uint8Array): boolean {
+function contentOf(tree: Tree, path: Uint8Array): number {
   const inode = tree.resolve(path);
-  return inode >= 0 && tree.content[inode] !== NONE;
+  return inode < 0 ? NONE : (tree.content[inode] ?? NONE);
 }
 
 /** The files with content that only the new tree has, by pattern, ascending by path. */

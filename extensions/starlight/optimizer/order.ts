@@ -1,9 +1,7 @@
 import { compareBytes } from '../../../schemas/toc/compare-bytes.ts';
-import { NONE } from '../../../schemas/toc/tree.ts';
 import type { Placement } from './consolidate.ts';
 import { type Missing, NOT_MISSING } from './difference.ts';
 import type { WantedImage } from './image.ts';
-import { likelyStart } from './likely-start.ts';
 import { averageRanks } from './ranks.ts';
 
 /** Sizes from which a file that nobody has traced comes after the smaller ones of its kind. */
@@ -14,36 +12,40 @@ const LARGEST_KIND = 255;
  * The rows of the missing contents in the order in which they are to be sent. First what was opened in
  * traces, by average place, ties by digest. Then the rest: by how likely it is wanted at the start, small
  * before large, and as it lies in the layers.
+ *
+ * @param words of each image, the digests of the contents of its layers
  */
-export function order(missing: Missing, placement: Placement, images: readonly WantedImage[]): Uint32Array {
+export function order(
+  missing: Missing,
+  placement: Placement,
+  images: readonly WantedImage[],
+  words: readonly Int32Array[],
+): Uint32Array {
   const rank = new Float64Array(missing.count).fill(Number.POSITIVE_INFINITY);
   const kind = new Uint8Array(missing.count).fill(LARGEST_KIND);
   /** Where the digest of a traced one stands. */
   const inImage = new Uint16Array(missing.count);
   const atContent = new Uint32Array(missing.count);
-  for (const [image, { tree, ranks, command }] of images.entries()) {
+  for (const [image, { shown, ranks }] of images.entries()) {
     const rows = missing.rows[image] ?? new Uint32Array(0);
-    const average = averageRanks(tree, ranks);
+    const average = averageRanks(shown.content.length, ranks);
     for (let content = 0; content < rows.length; content += 1) {
       const row = rows[content] ?? NOT_MISSING;
+      if (row === NOT_MISSING) continue;
+      kind[row] = Math.min(kind[row] ?? 0, shown.likely[content] ?? 0);
       const one = average[content] ?? Number.POSITIVE_INFINITY;
-      if (row === NOT_MISSING || one >= (rank[row] ?? 0)) continue;
+      if (one >= (rank[row] ?? 0)) continue;
       rank[row] = one;
       inImage[row] = image;
-      atContent[row] = content;
-    }
-    const likely = likelyStart(tree, command);
-    for (let inode = 0; inode < likely.length; inode += 1) {
-      const content = tree.content[inode] ?? NONE;
-      const row = content === NONE ? NOT_MISSING : (rows[content] ?? NOT_MISSING);
-      if (row !== NOT_MISSING) kind[row] = Math.min(kind[row] ?? 0, likely[inode] ?? 0);
+      atContent[row] = shown.content[content] ?? 0;
     }
   }
+  const digests = words.map((one) => new Uint8Array(one.buffer, one.byteOffset, one.byteLength));
   const digestOrder = (a: number, b: number): number => {
-    const [left, right] = [images[inImage[a] ?? 0]?.tree, images[inImage[b] ?? 0]?.tree];
+    const [left, right] = [digests[inImage[a] ?? 0], digests[inImage[b] ?? 0]];
     if (left === undefined || right === undefined) return 0;
     const [from, to] = [(atContent[a] ?? 0) * 32, (atContent[b] ?? 0) * 32];
-    return compareBytes(left.contentDigest, from, from + 32, right.contentDigest, to, to + 32);
+    return compareBytes(left, from, from + 32, right, to, to + 32);
   };
   const traced: number[] = [];
   for (let row = 0; row < rank.length; row += 1) {

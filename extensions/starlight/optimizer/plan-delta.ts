@@ -1,8 +1,7 @@
 import type { BundleFiles } from '../../../schemas/bundle/header.ts';
-import type { TreeContents } from '../../../schemas/toc/merge.ts';
 import { consolidate, type Placement } from './consolidate.ts';
 import { difference } from './difference.ts';
-import type { WantedImage } from './image.ts';
+import { type HeldImage, type WantedImage, wordsOf } from './image.ts';
 import { order } from './order.ts';
 
 /** What a bundle is to bring, and where its payloads lie. */
@@ -20,14 +19,16 @@ export interface DeltaPlan {
 /**
  * Plans the bundle for somebody who holds some images and wants others. Pure: the same question has the same
  * answer, bit for bit.
- *
- * @param held what the images held have shown: `mergeContents` of their layers, or their trees
  */
-export function planDelta(wanted: readonly WantedImage[], held: readonly TreeContents[]): DeltaPlan {
-  const trees = wanted.map((image) => image.tree);
-  const missing = difference(trees, held);
-  const placement = consolidate(missing, wanted);
-  return select(order(missing, placement, wanted), placement, wanted);
+export function planDelta(wanted: readonly WantedImage[], held: readonly HeldImage[]): DeltaPlan {
+  const words = wanted.map(({ layers }) => wordsOf(layers));
+  const asHeld = wanted.map(({ shown }, row) => ({
+    words: words[row] ?? new Int32Array(0),
+    shown: shown.content,
+  }));
+  const missing = difference(asHeld, held);
+  const placement = consolidate(missing, wanted, words);
+  return select(order(missing, placement, wanted, words), placement, wanted);
 }
 
 /**
@@ -44,7 +45,7 @@ export function select(
   let total = 0;
   for (const layer of layers) {
     firstPayload.push(total);
-    total += layer.payloadCount;
+    total += layer.payloads.offset.length;
   }
   const payloadOf = (row: number): number =>
     (firstPayload[placement.layer[row] ?? 0] ?? 0) + (placement.payload[row] ?? 0);

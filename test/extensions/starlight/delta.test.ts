@@ -4,6 +4,7 @@ import type { Directory } from '../../../extensions/starlight/directory.ts';
 import { RegistryReadError } from '../../../extensions/starlight/registry-reader.ts';
 import { type Digest, digestOf } from '../../../schemas/oci/digest.ts';
 import { MEDIA_TYPE } from '../../../schemas/oci/media-types.ts';
+import { mergeLayers } from '../../../schemas/toc/merge.ts';
 import { directory as dir, file, hardlink, whiteout } from '../../support/tar.ts';
 import { seeded } from './fake-blobs.ts';
 import { FakeRegistry } from './fake-registry.ts';
@@ -195,7 +196,12 @@ describe('/starlight/delta', function () {
   it('goes on with the bundle that was begun when traces have changed the order', async () => {
     const { response, bytes } = await bundleOf(`to=${name}:v2`);
     const etag = response.headers.get('etag') ?? '';
-    const rank = { path: Buffer.from('lib/shared'), rankSum: 0, hits: 1 };
+    const digest = digestOf(content('shared', 200_000));
+    const tree = mergeLayers(two.layers);
+    const row = Array.from({ length: tree.contentCount }, (_, at) => tree.digestOfContent(at)).indexOf(
+      digest,
+    );
+    const rank = { path: Buffer.from('lib/shared'), content: row, rankSum: 0, hits: 1 };
     await database.addRanks({ registry: 'origin', name }, two.manifest.digest, [rank], SIGNAL);
     const rest = await delta(`to=${name}:v2`, { range: 'bytes=100-', 'if-range': etag });
     assert.equal(rest.status, 206);

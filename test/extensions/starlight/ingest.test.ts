@@ -135,7 +135,12 @@ describe('Ingester', function () {
     registry.push(name, 'latest', one);
     await ingest('latest');
     const key = { registry: 'r', name };
-    const rows = ['bin/app', 'bin/gone'].map((path) => ({ path: Buffer.from(path), rankSum: 4, hits: 2 }));
+    const rows = ['bin/app', 'bin/gone'].map((path) => ({
+      path: Buffer.from(path),
+      content: 0,
+      rankSum: 4,
+      hits: 2,
+    }));
     await database.addRanks(key, one.manifest.digest, rows, SIGNAL);
     registry.push(name, 'latest', two);
     await ingest('latest');

@@ -5,6 +5,7 @@ import { TocError, type TocFault } from '../../../schemas/toc/error.ts';
 import { decodeImageToc, encodeImageToc, tocDigestOf } from '../../../schemas/toc/image-toc.ts';
 import { KIND } from '../../../schemas/toc/kind.ts';
 import { decodeLayerToc, encodeLayerToc } from '../../../schemas/toc/layer-codec.ts';
+import { decodeLayerContents, decodeLayerDigests } from '../../../schemas/toc/layer-contents.ts';
 import { type Digest, digestOf } from '../../../schemas/oci/digest.ts';
 import { randomly } from '../../support/randomly.ts';
 import { layerOf } from '../../support/toc-entries.ts';
@@ -194,6 +195,65 @@ describe('decodeLayerToc()', () => {
     const whole = encodeLayerToc(awkward);
     for (let length = 0; length < whole.length; length += 1) {
       assert.throws(() => decodeLayerToc(whole.subarray(0, length)), TocError, `${length} bytes`);
+    }
+  });
+});
+
+describe('decodeLayerContents() and decodeLayerDigests()', () => {
+  const rows: readonly (readonly [what: string, toc: typeof awkward])[] = [
+    ['every kind of entry', awkward],
+    ['no entries', layerOf([])],
+    [
+      'no contents',
+      layerOf([
+        ['directory', 'a'],
+        ['symlink', 'b', { link: 'a' }],
+      ]),
+    ],
+    ['many', layerOf(Array.from({ length: 300 }, (_, i) => ['file', `f${i}`, { content: `${i}` }] as const))],
+  ];
+  for (const [what, toc] of rows) {
+    it(`give what the whole table says: ${what}`, () => {
+      const bytes = encodeLayerToc(toc);
+      const { contents, payloads } = decodeLayerContents(bytes);
+      assert.deepEqual(
+        { ...contents, digest: Buffer.from(contents.digest) },
+        {
+          ...toc.contents,
+          digest: Buffer.from(toc.contents.digest),
+        },
+      );
+      assert.deepEqual(payloads, toc.payloads);
+      assert.ok(Buffer.from(decodeLayerDigests(bytes)).equals(toc.contents.digest));
+    });
+  }
+
+  it('refuse every truncation before the end of the digests', () => {
+    const bytes = encodeLayerToc(awkward);
+    const end = bytes.length - awkward.kind.filter((kind) => kind === KIND.file).length;
+    for (let length = 0; length < end; length += 1) {
+      for (const decode of [decodeLayerContents, decodeLayerDigests]) {
+        assert.throws(
+          () => decode(bytes.subarray(0, length)),
+          TocError,
+          `${length} of ${bytes.length} bytes`,
+        );
+      }
+    }
+  });
+
+  it('answer damage with their own error or other contents, never with anything else', () => {
+    const good = encodeLayerToc(awkward);
+    const random = randomly(11);
+    for (let round = 0; round < 3000; round += 1) {
+      const bytes = random.damaged(good);
+      for (const decode of [decodeLayerContents, decodeLayerDigests]) {
+        try {
+          decode(bytes);
+        } catch (error) {
+          assert.ok(error instanceof TocError, String(error));
+        }
+      }
     }
   });
 });

@@ -4,11 +4,15 @@ import { addRankRows, decodeRanks, encodeRanks } from '../../../server/directory
 
 const row = (path: string, rankSum: number, hits: number): RankRow => ({
   path: Buffer.from(path, 'latin1'),
+  content: path.length * 70_000,
   rankSum,
   hits,
 });
 const plain = (rows: readonly RankRow[]) =>
-  rows.map(({ path, rankSum, hits }) => [Buffer.from(path).toString('latin1'), rankSum, hits]);
+  rows.map(({ path, content, rankSum, hits }) => {
+    assert.equal(content, path.length * 70_000);
+    return [Buffer.from(path).toString('latin1'), rankSum, hits];
+  });
 const isCorrupt = (error: unknown) => error instanceof DirectoryError && error.fault.kind === 'corrupt';
 
 describe('encodeRanks() and decodeRanks()', () => {
@@ -42,8 +46,8 @@ describe('encodeRanks() and decodeRanks()', () => {
     ['fewer rows', changed((bytes) => bytes.writeUInt32LE(1, 4))],
     ['a negative sum', changed((bytes) => bytes.writeDoubleLE(-1, 8))],
     ['a sum that is no number', changed((bytes) => bytes.writeDoubleLE(Number.NaN, 8))],
-    ['a path that ends before it begins', changed((bytes) => bytes.writeUInt32LE(9, 32))],
-    ['a path that ends too early', changed((bytes) => bytes.writeUInt32LE(2, 36))],
+    ['a path that ends before it begins', changed((bytes) => bytes.writeUInt32LE(9, 40))],
+    ['a path that ends too early', changed((bytes) => bytes.writeUInt32LE(2, 44))],
     ['one byte more', Buffer.concat([good, Buffer.alloc(1)])],
     ['one byte less', good.subarray(0, -1)],
   ];

@@ -72,6 +72,7 @@ describe('inheritRanks()', () => {
     it(`hands on ranks to ${what}`, () => {
       const rows = Object.entries(ranks).map(([path, [rankSum, hits]]) => ({
         path: Buffer.from(path),
+        content: 4711,
         rankSum,
         hits,
       }));
@@ -83,6 +84,7 @@ describe('inheritRanks()', () => {
         expected,
       );
       assert.equal(got.length, Object.keys(expected).length);
+      for (const { path, content } of got) assert.equal(content, next.content[next.resolve(path)]);
     });
   }
 });

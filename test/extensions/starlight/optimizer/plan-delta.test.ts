@@ -1,8 +1,15 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import type { WantedImage } from '../../../../extensions/starlight/optimizer/image.ts';
+import {
+  type HeldImage,
+  type WantedImage,
+  wordsOf,
+} from '../../../../extensions/starlight/optimizer/image.ts';
 import { type DeltaPlan, planDelta } from '../../../../extensions/starlight/optimizer/plan-delta.ts';
+import { decodeShown, encodeShown, shownContents } from '../../../../extensions/starlight/optimizer/shown.ts';
+import { digestAt } from '../../../../schemas/oci/digest.ts';
 import { mergeLayers } from '../../../../schemas/toc/merge.ts';
+import { NONE } from '../../../../schemas/toc/tree.ts';
 import { type LayerEntry, layerOf } from '../../../support/toc-entries.ts';
 
 type Layers = readonly (readonly LayerEntry[])[];
@@ -30,15 +37,17 @@ function image(
     );
   }
   const tocs = layers.map((entries) => layerOf(entries));
+  const tree = mergeLayers(tocs);
+  const shown = shownContents(tocs, tree, command);
+  const contentCount = tocs.reduce((sum, toc) => sum + toc.contentCount, 0);
   return {
     layers: tocs,
-    tree: mergeLayers(tocs),
+    shown: decodeShown(encodeShown(shown), contentCount),
     ranks: Object.entries(ranks).map(([path, [rankSum, hits]]) => ({
-      path: Buffer.from(path),
+      content: tree.content[tree.resolve(path)] ?? NONE,
       rankSum,
       hits,
     })),
-    command,
   };
 }
 
@@ -255,6 +264,10 @@ const cases: readonly (readonly [
   ],
 ];
 
+function heldOf({ layers, shown }: WantedImage): HeldImage {
+  return { words: wordsOf(layers), shown: shown.content };
+}
+
 function hash(text: string): number {
   return createHash('sha256').update(text).digest().readUInt32BE();
 }
@@ -262,7 +275,7 @@ function hash(text: string): number {
 describe('planDelta()', () => {
   for (const [what, to, from, expected] of cases) {
     it(`sends ${what}`, () => {
-      const held = from.map((layers) => mergeLayers(layers.map((entries) => layerOf(entries))));
+      const held = from.map((layers) => heldOf(image(layers)));
       const plan = planDelta(to, held);
       assert.deepEqual(sent(plan, to), expected);
       assert.deepEqual(planDelta(to, held), plan);
@@ -307,11 +320,14 @@ describe('planDelta()', () => {
     const { files } = planDelta([one, two], []);
     const digests = [one, two]
       .flatMap(({ layers }) => layers)
-      .flatMap((toc) => Array.from({ length: toc.contentCount }, (_, row) => toc.digestOfContent(row)));
+      .flatMap(({ contents }) => Array.from(contents.sizeBytes, (_, row) => digestAt(contents.digest, row)));
     const got = [...files.content].map((row) => digests[row]);
-    const wanted = [one, two].flatMap(({ tree }) =>
-      Array.from({ length: tree.contentCount }, (_, row) => tree.digestOfContent(row)),
-    );
+    const wanted = [one, two].flatMap(({ layers, shown }) => {
+      const all = layers.flatMap(({ contents }) =>
+        Array.from(contents.sizeBytes, (_, row) => digestAt(contents.digest, row)),
+      );
+      return Array.from(shown.content, (row) => all[row]);
+    });
     assert.equal(new Set(got).size, got.length);
     assert.deepEqual(new Set(got), new Set(wanted));
   });

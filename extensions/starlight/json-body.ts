@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { readWhole } from '../../schemas/body/read-body.ts';
 import { StarlightError } from './starlight-error.ts';
 
 /** A request's JSON, not yet checked against a schema. @throws {StarlightError} `invalid-request` */
@@ -7,16 +8,12 @@ export async function readJsonBody(
   maxBytes: number,
   signal: AbortSignal,
 ): Promise<unknown> {
-  const parts: Uint8Array[] = [];
-  let sizeBytes = 0;
-  for await (const part of request as AsyncIterable<Uint8Array>) {
-    signal.throwIfAborted();
-    sizeBytes += part.length;
-    if (sizeBytes > maxBytes) throw invalid(`the body is larger than ${maxBytes} bytes`);
-    parts.push(part);
-  }
+  const bytes = await readWhole(request, maxBytes, () =>
+    invalid(`the body is larger than ${maxBytes} bytes`),
+  );
+  signal.throwIfAborted();
   try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(parts)));
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
   } catch (cause) {
     throw invalid('the body is not JSON', cause);
   }

@@ -18,7 +18,10 @@ export async function readWhole(
 }
 
 /** A body as text, cut after `limitBytes`: for answers of which only the beginning matters. */
-export async function readStart(body: AsyncIterable<Uint8Array>, limitBytes: number): Promise<string> {
+export async function readStart(
+  body: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  limitBytes: number,
+): Promise<string> {
   const chunks: Uint8Array[] = [];
   let sizeBytes = 0;
   for await (const chunk of body) {

@@ -1,3 +1,4 @@
+import { readWhole } from '../body/read-body.ts';
 import { Digester, digestAlgorithm, digestOf, type Digest } from '../oci/digest.ts';
 import type { Descriptor } from '../oci/types.ts';
 import { ImageError } from './image-error.ts';
@@ -38,14 +39,6 @@ export async function readAll(
   limitBytes: number,
   what: string,
 ): Promise<Buffer> {
-  const pieces: Uint8Array[] = [];
-  let sizeBytes = 0;
-  for await (const bytes of blob) {
-    sizeBytes += bytes.byteLength;
-    if (sizeBytes > limitBytes) {
-      throw new ImageError({ kind: 'malformed', what }, `${what} is larger than ${limitBytes} bytes`);
-    }
-    pieces.push(bytes);
-  }
-  return Buffer.concat(pieces);
+  const message = `${what} is larger than ${limitBytes} bytes`;
+  return await readWhole(blob, limitBytes, () => new ImageError({ kind: 'malformed', what }, message));
 }

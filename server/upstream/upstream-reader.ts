@@ -1,3 +1,4 @@
+import { readWhole } from '../../schemas/body/read-body.ts';
 import {
   type BlobRange,
   type CallerAuthorization,
@@ -167,20 +168,14 @@ function refusal({ status, headers }: UpstreamResponse): undefined {
 }
 
 async function document(response: UpstreamResponse, signal: AbortSignal): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = [];
-  let sizeBytes = 0;
   try {
-    for await (const chunk of response.body) {
-      sizeBytes += chunk.byteLength;
-      if (sizeBytes > MAX_DOCUMENT_BYTES)
-        throw protocol(`a document of more than ${MAX_DOCUMENT_BYTES} bytes`);
-      chunks.push(chunk);
-    }
+    return await readWhole(response.body, MAX_DOCUMENT_BYTES, () =>
+      protocol(`a document of more than ${MAX_DOCUMENT_BYTES} bytes`),
+    );
   } catch (error) {
     signal.throwIfAborted();
     throw readError(error);
   }
-  return Buffer.concat(chunks);
 }
 
 function index(bytes: Uint8Array): Descriptor[] {

@@ -1,6 +1,7 @@
 import { request } from 'node:http';
 import type { IncomingMessage } from 'node:http';
 import { createInterface } from 'node:readline';
+import { readWhole } from '../../schemas/body/read-body.ts';
 import type { ControlErrorBody, PullEvent, PullRequest } from '../control/protocol.ts';
 import { CliError } from './cli-error.ts';
 
@@ -100,13 +101,7 @@ export class ControlClient {
 }
 
 async function readBody(response: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of response as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size > MAX_BODY_BYTES)
-      throw new CliError('daemon-failed', `the daemon's answer is longer than ${MAX_BODY_BYTES} bytes`);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('utf8');
+  const message = `the daemon's answer is longer than ${MAX_BODY_BYTES} bytes`;
+  const bytes = await readWhole(response, MAX_BODY_BYTES, () => new CliError('daemon-failed', message));
+  return bytes.toString();
 }

@@ -1,3 +1,5 @@
+import { firstError } from '../../schemas/body/error-body.ts';
+import { readStart } from '../../schemas/body/read-body.ts';
 import { formatReference, InvalidReferenceError, parseReference } from '../../schemas/oci/reference.ts';
 import { CliError } from './cli-error.ts';
 
@@ -21,6 +23,7 @@ export interface NotifyAnswer {
 
 /** Reading the layers of a large image takes the proxy its time. */
 const TIMEOUT_MS = 15 * 60_000;
+const MAX_ANSWER_BYTES = 4 << 20;
 const MAX_ERROR_CHARS = 2000;
 
 /** POST /starlight/notify. @throws {CliError} with the proxy's own code and message, or saying that it is not there. */
@@ -50,7 +53,7 @@ export async function notifyProxy(request: NotifyRequest, signal: AbortSignal): 
       hint: 'name it with --proxy or STARLIGHT_PROXY',
     });
   }
-  const text = await response.text();
+  const text = await readStart(response.body ?? [], MAX_ANSWER_BYTES);
   if (response.ok) return JSON.parse(text) as NotifyAnswer; // the shape is the extension's contract
   throw proxyError(response.status, text);
 }
@@ -66,12 +69,7 @@ function readReference(text: string): ReturnType<typeof parseReference> {
 }
 
 function proxyError(status: number, text: string): CliError {
-  try {
-    const first = (JSON.parse(text) as { errors: { code: string; message: string }[] }).errors[0]; // or caught below
-    if (first !== undefined)
-      return new CliError(first.code, `the proxy refused: ${first.message} (${first.code})`);
-  } catch {
-    // not the error body of a registry: shown as it is
-  }
+  const { code, message } = firstError(text);
+  if (code !== undefined) return new CliError(code, `the proxy refused: ${message ?? status} (${code})`);
   return new CliError('proxy-failed', `the proxy answered ${status}: ${text.slice(0, MAX_ERROR_CHARS)}`);
 }

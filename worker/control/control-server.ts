@@ -1,10 +1,10 @@
 import { once } from 'node:events';
-import { chmod, mkdir, rm } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { dirname } from 'node:path';
 import type { Static, TSchema } from '@sinclair/typebox';
 import { type TypeCheck, TypeCompiler } from '@sinclair/typebox/compiler';
 import type { Logger } from 'pino';
+import { readWhole } from '../../schemas/body/read-body.ts';
+import { openSocket, type UnixSocket } from '../unix-socket.ts';
 import { ControlError, describeError } from './control-error.ts';
 import {
   type GcBody,
@@ -32,18 +32,20 @@ export interface ControlActions {
 }
 
 const MAX_BODY_BYTES = 256 * 1024;
-/** Only its owner may speak to it: a pull carries credentials, and a report leaves the machine. */
-const SOCKET_MODE = 0o600;
 
 const checkPull = TypeCompiler.Compile(PullRequestSchema);
 const checkOptimizer = TypeCompiler.Compile(OptimizerRequestSchema);
 
-/** The control API: HTTP on a Unix socket; see protocol.ts. */
+/**
+ * The control API: HTTP on a Unix socket; see protocol.ts. Only its owner may speak to it: a pull carries
+ * credentials, and a report leaves the machine.
+ */
 export class ControlServer {
   readonly #actions: ControlActions;
   readonly #log: Logger;
   readonly #server: Server;
   readonly #stopping = new AbortController();
+  #socket: UnixSocket | undefined;
 
   constructor(actions: ControlActions, log: Logger) {
     this.#actions = actions;
@@ -52,13 +54,17 @@ export class ControlServer {
     this.#server.requestTimeout = 30_000;
   }
 
-  /** Listens on `path`; a socket left by a daemon that died is replaced. */
+  /** Listens on `path`; a socket left by a daemon that died is replaced. @throws {Error} as openSocket() does. */
   async listen(path: string): Promise<void> {
-    await mkdir(dirname(path), { recursive: true, mode: 0o711 });
-    await rm(path, { force: true });
-    this.#server.listen(path);
-    await once(this.#server, 'listening');
-    await chmod(path, SOCKET_MODE);
+    try {
+      this.#socket = await openSocket(path, async (draft) => {
+        this.#server.listen(draft);
+        await once(this.#server, 'listening');
+      });
+    } catch (error) {
+      this.#server.close();
+      throw error;
+    }
   }
 
   /** Takes no more requests; those under way are ended when `signal` aborts. */
@@ -72,6 +78,7 @@ export class ControlServer {
     signal.addEventListener('abort', cut, { once: true });
     await closed;
     signal.removeEventListener('abort', cut);
+    await this.#socket?.release();
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -140,15 +147,10 @@ function parse<T extends TSchema>(checker: TypeCheck<T>, value: unknown): Static
 }
 
 async function readJson(request: IncomingMessage): Promise<unknown> {
-  const chunks: Buffer[] = [];
-  let sizeBytes = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    sizeBytes += chunk.byteLength;
-    if (sizeBytes > MAX_BODY_BYTES) throw new ControlError(413, 'too-large', 'the request is too large');
-    chunks.push(chunk);
-  }
+  const tooLarge = () => new ControlError(413, 'too-large', 'the request is too large');
+  const bytes = await readWhole(request, MAX_BODY_BYTES, tooLarge);
   try {
-    return JSON.parse(Buffer.concat(chunks).toString('utf8'));
+    return JSON.parse(bytes.toString());
   } catch (cause) {
     throw new ControlError(400, 'invalid-request', 'the request is not JSON', { cause });
   }

@@ -1,3 +1,4 @@
+import { readWhole } from '../../../schemas/body/read-body.ts';
 import { RegistryError } from '../registry-error.ts';
 
 /** Reads a small body whole. @throws {RegistryError} 'manifest-too-large' as soon as it is known. */
@@ -6,14 +7,7 @@ export async function readManifestBody(
   contentLength: string | undefined,
   limitBytes: number,
 ): Promise<Uint8Array> {
-  if (Number(contentLength ?? 0) > limitBytes)
-    throw new RegistryError({ kind: 'manifest-too-large', limitBytes });
-  const chunks: Uint8Array[] = [];
-  let sizeBytes = 0;
-  for await (const chunk of body) {
-    sizeBytes += chunk.byteLength;
-    if (sizeBytes > limitBytes) throw new RegistryError({ kind: 'manifest-too-large', limitBytes });
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
+  const tooLarge = () => new RegistryError({ kind: 'manifest-too-large', limitBytes });
+  if (Number(contentLength ?? 0) > limitBytes) throw tooLarge();
+  return await readWhole(body, limitBytes, tooLarge);
 }

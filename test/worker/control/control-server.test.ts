@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, renameSync, rmSync, statSync } from 'node:fs';
 import { request } from 'node:http';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { DownloadError } from '../../../worker/download/download-error.ts';
@@ -74,10 +76,21 @@ describe('ControlServer', () => {
 
   it('replaces what a dead daemon left in its place', async () => {
     const path = join(directory, 'left.sock');
-    writeFileSync(path, '');
+    const gone = createServer().listen(`${path}.draft`);
+    await once(gone, 'listening');
+    renameSync(`${path}.draft`, path); // a listener takes away only the name that it knows
+    await new Promise((resolve) => gone.close(resolve));
+    assert.ok(existsSync(path));
     const other = new ControlServer(actions, pino({ level: 'silent' }));
     await other.listen(path);
     await other.close(AbortSignal.abort());
+    assert.ok(!existsSync(path));
+  });
+
+  it('does not take the socket of a daemon that lives', async () => {
+    const second = new ControlServer(actions, pino({ level: 'silent' }));
+    await assert.rejects(second.listen(join(directory, 'deep/control.sock')), /another process listens/);
+    assert.equal((await ask('GET', '/v1/version')).status, 200);
   });
 
   const good: readonly (readonly [string, string, string | undefined, unknown])[] = [

@@ -1,6 +1,6 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 
 /** Servers and commands that the demo, the benchmarks and the tests run, each on paths of its own. */
@@ -17,7 +17,12 @@ export interface ServerOptions {
   readonly logFile: string;
   /** The name of a network namespace to run in (a file of /run/netns). */
   readonly namespace?: string;
+  /** Whom it runs as; without its other groups. */
+  readonly user?: { readonly uid: number; readonly gid: number };
 }
+
+/** Asked again and again until it is true; `printed` gives what the server has printed since it was started. */
+export type Ready = (printed: () => string) => Promise<boolean>;
 
 /** A child process that is meant to run until it is stopped. It is sent TERM when this process dies. */
 export class Server implements AsyncDisposable {
@@ -29,14 +34,14 @@ export class Server implements AsyncDisposable {
     this.#options = options;
   }
 
-  /** Starts it; `ready` is asked again and again until it is true. @throws {Error} with the log's end when it is not in time. */
-  static async start(
-    options: ServerOptions,
-    ready: () => Promise<boolean>,
-    limitMs = 30_000,
-  ): Promise<Server> {
+  /** Starts it and waits until it is ready. @throws {Error} with the log's end when it is not in time. */
+  static async start(options: ServerOptions, ready: Ready, limitMs = 30_000): Promise<Server> {
     const log = openSync(options.logFile, 'a');
-    const argv = ['--pdeathsig', 'TERM', options.command, ...options.args];
+    const before = fstatSync(log).size;
+    const { user } = options;
+    const identity =
+      user === undefined ? [] : [`--reuid=${user.uid}`, `--regid=${user.gid}`, '--clear-groups'];
+    const argv = ['--pdeathsig', 'TERM', ...identity, '--', options.command, ...options.args];
     const [command, args] =
       options.namespace === undefined
         ? ['setpriv', argv]
@@ -49,9 +54,10 @@ export class Server implements AsyncDisposable {
     closeSync(log);
     const server = new Server(child, options);
     const failed = new Promise<never>((_, reject) => child.once('error', reject));
+    const printed = () => readFileSync(options.logFile).subarray(before).toString();
     const until = Date.now() + limitMs;
     for (;;) {
-      if (await Promise.race([ready().catch(() => false), failed])) return server;
+      if (await Promise.race([ready(printed).catch(() => false), failed])) return server;
       if (child.exitCode !== null || child.signalCode !== null) throw new Error(server.#complaint('ended'));
       if (Date.now() > until) {
         await server.stop();
@@ -72,6 +78,11 @@ export class Server implements AsyncDisposable {
 
   get running(): boolean {
     return this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
+  /** Sends a signal, and waits for nothing. */
+  signal(name: NodeJS.Signals): void {
+    this.#child.kill(name);
   }
 
   log(): string {
@@ -105,6 +116,8 @@ export interface CommandOptions {
   readonly env?: NodeJS.ProcessEnv;
   readonly cwd?: string;
   readonly namespace?: string;
+  /** Whom it runs as. */
+  readonly user?: { readonly uid: number; readonly gid: number };
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
   /** Lets the command's standard error through, line by line as it comes. */
@@ -133,6 +146,7 @@ export function tryRun(
         env: { ...process.env, ...options.env },
         maxBuffer: MAX_OUTPUT_BYTES,
         ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+        ...options.user,
         ...(options.timeoutMs === undefined
           ? {}
           : { timeout: options.timeoutMs, killSignal: 'SIGKILL' as const }),
@@ -167,8 +181,13 @@ export async function run(
   return result.stdout;
 }
 
+/** A `ready` test: true when it has printed what `pattern` matches. */
+export function prints(pattern: RegExp): Ready {
+  return async (printed) => pattern.test(printed());
+}
+
 /** A `ready` test: true when an HTTP GET of `url` is answered with a status below 500. */
-export function answers(url: string, namespace?: string): () => Promise<boolean> {
+export function answers(url: string, namespace?: string): Ready {
   if (namespace !== undefined) {
     return async () =>
       (await tryRun('curl', ['-s', '-o', '/dev/null', '-m', '2', '-f', url], { namespace })).code === 0;

@@ -1,11 +1,10 @@
-import { execFile } from 'node:child_process';
 import { chown, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
-import { type ServerProcess, startServer } from './server-process.ts';
+import { prints, run, Server } from '../../scripts/lib/child.ts';
 
-const run = promisify(execFile);
+/** A cluster that is started again after it was ended hard recovers first. */
+const START_LIMIT_MS = 60_000;
 
 export interface PostgresServer {
   /** Reached over a Unix socket in a directory of its own. */
@@ -20,9 +19,9 @@ export interface PostgresServer {
 }
 
 /** PostgreSQL refuses to run as root, so there it runs as the user that Debian's package made. */
-async function unprivileged(): Promise<{ uid?: number; gid?: number }> {
-  if (process.getuid?.() !== 0) return {};
-  const id = async (flag: string) => Number((await run('id', [flag, 'postgres'])).stdout);
+async function unprivileged(): Promise<{ uid: number; gid: number } | undefined> {
+  if (process.getuid?.() !== 0) return undefined;
+  const id = async (flag: string) => Number(await run('id', [flag, 'postgres']));
   return { uid: await id('-u'), gid: await id('-g') };
 }
 
@@ -37,20 +36,24 @@ export async function startPostgres(): Promise<PostgresServer> {
   const user = await unprivileged();
   const bin = await binaries();
   const root = await mkdtemp(join(tmpdir(), 'starlight-postgres-'));
-  if (user.uid !== undefined) await chown(root, user.uid, user.gid ?? user.uid);
+  if (user !== undefined) await chown(root, user.uid, user.gid);
   const data = join(root, 'data');
-  const options = { ...user, cwd: root, env: { LC_ALL: 'C', PATH: process.env['PATH'] ?? '' } };
+  const options = { cwd: root, env: { LC_ALL: 'C' }, ...(user === undefined ? {} : { user }) };
   const setup = ['-D', data, '-U', 'postgres', '-A', 'trust', '--no-sync', '-E', 'UTF8'];
   await run(join(bin, 'initdb'), setup, options);
 
-  let server: ServerProcess | undefined;
+  let server: Server | undefined;
   const start = async () => {
-    server ??= await startServer({
-      command: join(bin, 'postgres'),
-      args: ['-D', data, '-k', root, '-c', 'listen_addresses=', '-c', 'fsync=off'],
-      ...options,
-      ready: /ready to accept connections/,
-    });
+    server ??= await Server.start(
+      {
+        command: join(bin, 'postgres'),
+        args: ['-D', data, '-k', root, '-c', 'listen_addresses=', '-c', 'fsync=off'],
+        logFile: join(root, 'postgres.log'),
+        ...options,
+      },
+      prints(/ready to accept connections/),
+      START_LIMIT_MS,
+    );
   };
   const stop = async () => {
     await server?.stop('SIGINT'); // "fast": sessions are ended, not waited for

@@ -1,8 +1,8 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { prints, Server } from '../../scripts/lib/child.ts';
 import { freePort } from '../../scripts/lib/free-port.ts';
-import { type ServerProcess, startServer } from './server-process.ts';
 
 export interface RedisServer {
   readonly url: string;
@@ -20,25 +20,28 @@ export interface RedisServer {
 export async function startRedis(extra: readonly string[] = []): Promise<RedisServer> {
   const root = await mkdtemp(join(tmpdir(), 'starlight-redis-'));
   const port = await freePort();
-  let server: ServerProcess | undefined;
+  let server: Server | undefined;
   const start = async () => {
     const settings = ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'];
-    server ??= await startServer({
-      command: 'redis-server',
-      args: [...settings, '--dir', root, ...extra],
-      ready: /[Rr]eady to accept connections/,
-    });
+    server ??= await Server.start(
+      {
+        command: 'redis-server',
+        args: [...settings, '--dir', root, ...extra],
+        logFile: join(root, 'redis.log'),
+      },
+      prints(/[Rr]eady to accept connections/),
+    );
   };
   const stop = async () => {
-    server?.child.kill('SIGCONT');
+    server?.signal('SIGCONT');
     await server?.stop('SIGKILL');
     server = undefined;
   };
   await start();
   return {
     url: `redis://127.0.0.1:${port}`,
-    freeze: () => server?.child.kill('SIGSTOP'),
-    thaw: () => server?.child.kill('SIGCONT'),
+    freeze: () => server?.signal('SIGSTOP'),
+    thaw: () => server?.signal('SIGCONT'),
     start,
     stop,
     async destroy() {

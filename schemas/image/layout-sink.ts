@@ -1,10 +1,11 @@
 import { mkdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { writeDurably } from '../disk/durable-file.ts';
 import { ANNOTATION } from '../oci/annotations.ts';
 import type { Digest } from '../oci/digest.ts';
 import { type Descriptor, type Index, parseIndex } from '../oci/types.ts';
 import type { ImageSink, ManifestDocument, OpenBlob, PutResult } from './image-endpoint.ts';
-import { blobPath, readIfThere, writeAtomically } from './layout-files.ts';
+import { blobPath, layoutName, readIfThere } from './layout-files.ts';
 import { fallbackTag, withReferrer } from './referrers-index.ts';
 import { verified } from './verify-stream.ts';
 
@@ -20,7 +21,7 @@ export class LayoutSink implements ImageSink {
   readonly #tag: string | undefined;
 
   constructor(directory: string, tag: string | undefined) {
-    this.name = `oci:${directory}${tag === undefined ? '' : `:${tag}`}`;
+    this.name = layoutName(directory, tag);
     this.#directory = directory;
     this.#tag = tag;
   }
@@ -29,7 +30,7 @@ export class LayoutSink implements ImageSink {
     const path = blobPath(this.#directory, descriptor.digest);
     const known = await stat(path).catch(() => undefined);
     if (known?.size === descriptor.size) return 'present';
-    await writeAtomically(path, verified(open(), descriptor), signal);
+    await writeDurably(path, verified(open(), descriptor), { signal });
     return 'sent';
   }
 
@@ -69,7 +70,7 @@ export class LayoutSink implements ImageSink {
 
   async #name(descriptor: Descriptor, tag: string | undefined, signal: AbortSignal): Promise<void> {
     await mkdir(this.#directory, { recursive: true });
-    await writeAtomically(join(this.#directory, 'oci-layout'), [LAYOUT_FILE], signal);
+    await writeDurably(join(this.#directory, 'oci-layout'), [LAYOUT_FILE], { signal });
     const index = await this.#readIndex();
     const others = index.manifests.filter((one) =>
       tag === undefined
@@ -79,7 +80,7 @@ export class LayoutSink implements ImageSink {
     const named =
       tag === undefined ? descriptor : { ...descriptor, annotations: { [ANNOTATION.refName]: tag } };
     const bytes = Buffer.from(JSON.stringify({ ...index, manifests: [...others, named] }));
-    await writeAtomically(join(this.#directory, 'index.json'), [bytes], signal);
+    await writeDurably(join(this.#directory, 'index.json'), [bytes], { signal });
   }
 }
 

@@ -6,7 +6,7 @@ import type { Digest } from '../oci/digest.ts';
 import { type Descriptor, parseIndex } from '../oci/types.ts';
 import type { BlobStream, ImageSource, ManifestDocument } from './image-endpoint.ts';
 import { ImageError } from './image-error.ts';
-import { blobPath, readIfThere } from './layout-files.ts';
+import { blobPath, layoutName, readIfThere } from './layout-files.ts';
 import { fallbackTag } from './referrers-index.ts';
 import { IMAGE_LIMIT } from './limits.ts';
 import { verified, readAll } from './verify-stream.ts';
@@ -19,7 +19,7 @@ export class LayoutSource implements ImageSource {
 
   /** @param tag may be left out when the layout holds one image. */
   constructor(directory: string, tag: string | undefined) {
-    this.name = `oci:${directory}${tag === undefined ? '' : `:${tag}`}`;
+    this.name = layoutName(directory, tag);
     this.#directory = directory;
     this.#tag = tag;
   }

@@ -1,5 +1,6 @@
-import { mkdir, open, readdir, readFile, rename, rm, unlink } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { writeDurably } from '../../schemas/disk/durable-file.ts';
 import { type Digest, digestHex, digestOf } from '../../schemas/oci/digest.ts';
 import { asStoreError } from '../store/store-error.ts';
 
@@ -9,7 +10,6 @@ import { asStoreError } from '../store/store-error.ts';
  */
 export class DocumentFiles {
   readonly #directory: string;
-  #sequence = 0;
 
   private constructor(directory: string) {
     this.#directory = directory;
@@ -25,18 +25,10 @@ export class DocumentFiles {
   /** Forced to the disk before it returns: the catalogue that names it is. */
   async put(digest: Digest, bytes: Uint8Array): Promise<void> {
     if (digestOf(bytes) !== digest) throw new Error(`document ${digest} is not what its digest says`);
-    const tmp = join(this.#directory, 'tmp', `${this.#sequence++}`);
+    const temporaryDir = join(this.#directory, 'tmp'); // the next start clears it
     try {
-      const handle = await open(tmp, 'wx', 0o600);
-      try {
-        await handle.writeFile(bytes);
-        await handle.sync();
-      } finally {
-        await handle.close();
-      }
-      await rename(tmp, this.#pathOf(digest));
+      await writeDurably(this.#pathOf(digest), [bytes], { temporaryDir, mode: 0o600 });
     } catch (error) {
-      await unlink(tmp).catch(() => undefined); // the first error counts; the next start clears tmp
       throw asStoreError(error, this.#directory);
     }
   }

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, renameSync, statSync, unlinkSync } from 'node:fs';
 import { mkdir, open, readdir, rm, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { syncDirectory } from '../../schemas/disk/durable-file.ts';
 import { type Digest, digestHex, digestOf } from '../../schemas/oci/digest.ts';
 import { Arrivals } from './arrivals.ts';
 import { asStoreError, StoreError } from './store-error.ts';
@@ -209,9 +210,4 @@ function verify(digest: Digest, sizeBytes: number, actual: Digest, actualBytes: 
   if (actualBytes !== sizeBytes)
     throw new StoreError({ kind: 'size-mismatch', digest, sizeBytes, actualBytes });
   if (actual !== digest) throw new StoreError({ kind: 'digest-mismatch', digest, actual });
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  await using handle = await open(path, 'r');
-  await handle.sync();
 }

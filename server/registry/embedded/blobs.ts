@@ -1,10 +1,10 @@
 import { constants, type Dirent } from 'node:fs';
 import { type FileHandle, link, mkdir, open, opendir, rename, rm, stat, unlink } from 'node:fs/promises';
 import { Readable } from 'node:stream';
+import { syncDirectory } from '../../../schemas/disk/durable-file.ts';
 import type { Digest } from '../../../schemas/oci/digest.ts';
 import { type RepositoryName, repositoryName } from '../repository-name.ts';
 import { errorCode, isMissing } from '../../../schemas/process/system-error.ts';
-import { syncDirectory } from './durable-file.ts';
 import type { LayoutIndexes } from './layout-index.ts';
 import { RepositoryFiles } from './repository-files.ts';
 

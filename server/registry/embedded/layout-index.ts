@@ -1,10 +1,10 @@
 import { readFile, stat } from 'node:fs/promises';
+import { writeDurably } from '../../../schemas/disk/durable-file.ts';
 import { ANNOTATION } from '../../../schemas/oci/annotations.ts';
 import type { Digest } from '../../../schemas/oci/digest.ts';
 import { MEDIA_TYPE } from '../../../schemas/oci/media-types.ts';
 import { type Descriptor, type Index, parseIndex } from '../../../schemas/oci/types.ts';
 import { isMissing } from '../../../schemas/process/system-error.ts';
-import { writeDurably } from './durable-file.ts';
 import { KeyLock } from '../../../schemas/concurrency/key-lock.ts';
 import type { RepositoryFiles } from './repository-files.ts';
 
@@ -61,10 +61,13 @@ export class LayoutIndexes {
         mediaType: MEDIA_TYPE.ociIndex,
         manifests: [...after],
       };
-      await writeDurably(files.indexFile, Buffer.from(JSON.stringify(next)), files.uploadsDir);
+      const temporaryDir = files.uploadsDir;
+      await writeDurably(files.indexFile, [Buffer.from(JSON.stringify(next))], { temporaryDir });
       // Written last: a repository exists only once it can be read.
       if (index === undefined)
-        await writeDurably(files.markerFile, Buffer.from('{"imageLayoutVersion":"1.0.0"}'), files.uploadsDir);
+        await writeDurably(files.markerFile, [Buffer.from('{"imageLayoutVersion":"1.0.0"}')], {
+          temporaryDir,
+        });
     });
   }
 

@@ -1,11 +1,11 @@
 import { readFile } from 'node:fs/promises';
+import { writeDurably } from '../../../schemas/disk/durable-file.ts';
 import { type Digest, digestAlgorithm, digestOf, isDigest } from '../../../schemas/oci/digest.ts';
 import { isTag } from '../../../schemas/oci/reference.ts';
 import type { Descriptor } from '../../../schemas/oci/types.ts';
 import { RegistryError } from '../registry-error.ts';
 import type { Blobs } from './blobs.ts';
 import { isMissing } from '../../../schemas/process/system-error.ts';
-import { writeDurably } from './durable-file.ts';
 import { type LayoutIndexes, tagOf, withManifest, withoutTags } from './layout-index.ts';
 import { type ManifestFacts, readManifest } from './manifest-document.ts';
 import type { RepositoryFiles } from './repository-files.ts';
@@ -91,7 +91,7 @@ export class Manifests {
       // In the turn of this writer, so that no deletion comes between the look and the entry.
       await this.#requireBlobs(files, document);
       if ((await this.#blobs.sizeBytes(files, digest)) === undefined) {
-        await writeDurably(files.blobFile(digest), bytes, files.uploadsDir);
+        await writeDurably(files.blobFile(digest), [bytes], { temporaryDir: files.uploadsDir });
       }
       return withManifest(entries, descriptor, names);
     });

@@ -1,11 +1,10 @@
 import { type Static, Type } from '@sinclair/typebox';
+import { LogLevel, Ms } from '../schemas/config/setting.ts';
 
 /** The proxy's variables begin with this: `STARLIGHT_PROXY_LISTEN_PORT`. */
 export const ENV_PREFIX = 'STARLIGHT_PROXY';
 
 const PortNumber = Type.Integer({ minimum: 0, maximum: 65535 });
-const Ms = (fallback: number, description: string) =>
-  Type.Integer({ minimum: 1, maximum: 86_400_000, default: fallback, description });
 const Bytes = (fallback: number, description: string) =>
   Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, default: fallback, description });
 const File = (description: string) => Type.Optional(Type.String({ minLength: 1, description }));
@@ -104,17 +103,7 @@ export const ServerConfigSchema = Type.Object({
     drainLimitMs: Ms(20_000, 'After SIGTERM, streams still running are cut after this long.'),
   }),
   log: Type.Object({
-    level: Type.Union(
-      [
-        Type.Literal('trace'),
-        Type.Literal('debug'),
-        Type.Literal('info'),
-        Type.Literal('warn'),
-        Type.Literal('error'),
-        Type.Literal('silent'),
-      ],
-      { default: 'info', description: 'What is logged, to standard output, one JSON object per line.' },
-    ),
+    level: LogLevel('What is logged, to standard output, one JSON object per line.'),
   }),
 });
 export type ServerConfig = Static<typeof ServerConfigSchema>;

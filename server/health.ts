@@ -1,4 +1,5 @@
 import type { Middleware } from 'koa';
+import { whenAborted } from '../schemas/concurrency/when-aborted.ts';
 
 /** How long one check may take before it counts as failed. */
 const CHECK_LIMIT_MS = 3_000;
@@ -38,7 +39,7 @@ export function healthRoutes({ checks, draining, onFailure }: HealthOptions): Mi
       checks.map(async ({ name, check }) => {
         try {
           const limit = AbortSignal.timeout(CHECK_LIMIT_MS);
-          await Promise.race([check(limit), rejectOnAbort(limit)]);
+          await Promise.race([check(limit), whenAborted(limit)]);
           return [name, 'ok'] as const;
         } catch (error) {
           onFailure(name, error);
@@ -53,10 +54,4 @@ export function healthRoutes({ checks, draining, onFailure }: HealthOptions): Mi
       checks: Object.fromEntries(results),
     };
   };
-}
-
-function rejectOnAbort(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
-  });
 }

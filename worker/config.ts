@@ -1,10 +1,9 @@
 import { type Static, Type } from '@sinclair/typebox';
+import { LogLevel, Ms } from '../schemas/config/setting.ts';
 
 /** The daemon's variables begin with this: `STARLIGHT_DAEMON_PROXY_URL`. */
 export const ENV_PREFIX = 'STARLIGHT_DAEMON';
 
-const Ms = (fallback: number, description: string, minimum = 1) =>
-  Type.Integer({ minimum, maximum: 86_400_000, default: fallback, description });
 const Count = (fallback: number, minimum: number, maximum: number, description: string) =>
   Type.Integer({ minimum, maximum, default: fallback, description });
 const SocketPath = (fallback: string, description: string) =>
@@ -104,17 +103,7 @@ export const WorkerConfigSchema = Type.Object({
     drainLimitMs: Ms(10_000, 'After SIGTERM, what still runs is cut after this long.'),
   }),
   log: Type.Object({
-    level: Type.Union(
-      [
-        Type.Literal('trace'),
-        Type.Literal('debug'),
-        Type.Literal('info'),
-        Type.Literal('warn'),
-        Type.Literal('error'),
-        Type.Literal('silent'),
-      ],
-      { default: 'info', description: 'What is logged, to standard error, one JSON object per line.' },
-    ),
+    level: LogLevel('What is logged, to standard error, one JSON object per line.'),
   }),
 });
 export type WorkerConfig = Static<typeof WorkerConfigSchema>;

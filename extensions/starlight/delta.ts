@@ -1,3 +1,4 @@
+import { whenAborted } from '../../schemas/concurrency/when-aborted.ts';
 import type { Digest } from '../../schemas/oci/digest.ts';
 import { type Authorised, authorise, checkPlatform } from './authorise.ts';
 import type { BundleCache } from './bundle-cache.ts';
@@ -158,7 +159,7 @@ export class DeltaService {
     const ingest = ingester.ingest(repository, manifest, new AbortController().signal);
     ingest.catch(onError);
     const limit = AbortSignal.timeout(INGEST_WAIT_MS);
-    await Promise.race([ingest, aborted(AbortSignal.any([signal, limit]))]).catch((error: unknown) => {
+    await Promise.race([ingest, whenAborted(AbortSignal.any([signal, limit]))]).catch((error: unknown) => {
       if (!limit.aborted || signal.aborted) throw error;
       const what = `image ${name}@${manifest}, which is being ingested,`;
       throw new StarlightError({ kind: 'unavailable', what, retryAfter: RETRY_AFTER_S }, { cause: error });
@@ -225,11 +226,4 @@ function answerOf(plan: BundlePlan, { registry, auth }: DeltaCaller): DeltaAnswe
       yield* streamPayloads(payloads, Math.max(0, start - header.length), read, signal);
     },
   };
-}
-
-function aborted(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    if (signal.aborted) reject(signal.reason);
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
-  });
 }

@@ -7,26 +7,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { digestOf } from '../../schemas/oci/digest.ts';
 import { MEDIA_TYPE } from '../../schemas/oci/media-types.ts';
+import { randomly } from '../support/randomly.ts';
 import { file, tarBytes } from '../support/tar.ts';
 
 const GIGABYTE = 1_000_000_000;
 const MAX_RSS_BYTES = 300_000_000;
 const END_BYTES = 1024;
 
-/** A megabyte that deflate cannot shrink; repeated, it lies beyond deflate's window. */
-function noise(): Buffer {
-  const out = Buffer.alloc(1_000_000);
-  let state = 9;
-  for (let i = 0; i < out.length; i += 1) {
-    state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0;
-    out[i] = state >>> 16;
-  }
-  return out;
-}
-
 /** An entry's header alone, then its content in pieces, then padding: tarBytes would hold it whole. */
 function* tarOf(files: number): Generator<Buffer> {
-  const block = noise();
+  // A megabyte that deflate cannot shrink; repeated, it lies beyond deflate's window.
+  const block = randomly(9).noise(1_000_000);
   const sizeBytes = Math.floor(GIGABYTE / files);
   for (let row = 0; row < files; row += 1) {
     const header = tarBytes([file(`file-${row}`, '', { pax: { size: String(sizeBytes) } })]);

@@ -2,6 +2,8 @@
 export interface Randomly {
   /** A whole number below `limit`. */
   below(limit: number): number;
+  /** Bytes that deflate does not shrink. */
+  noise(sizeBytes: number): Buffer;
   /** A copy cut short, with bits flipped, bytes set to extremes, or pieces taken out or put in twice. */
   damaged(bytes: Uint8Array): Uint8Array;
 }
@@ -18,6 +20,7 @@ export function randomly(seed: number): Randomly {
   const below = (limit: number): number => Math.floor(next() * limit);
   return {
     below,
+    noise: (sizeBytes) => Buffer.from(Uint8Array.from({ length: sizeBytes }, () => below(256))),
     damaged(bytes) {
       const out = Buffer.from(bytes);
       const at = below(out.length);

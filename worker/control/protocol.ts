@@ -1,4 +1,5 @@
 import { type Static, Type } from '@sinclair/typebox';
+import type { DownloadCounts } from '../download/image-download.ts';
 
 /**
  * What the command line and the daemon say to each other: HTTP over a Unix socket, JSON bodies; a pull's
@@ -24,17 +25,7 @@ export const PullRequestSchema = Type.Object(
 );
 export type PullRequest = Static<typeof PullRequestSchema>;
 
-export interface PullCounts {
-  /** Unique contents of the image: those at hand, and all. */
-  readonly contentsArrived: number;
-  readonly contentsTotal: number;
-  /** Uncompressed bytes of them. */
-  readonly bytesArrived: number;
-  readonly bytesTotal: number;
-  /** Bytes of bundle received so far, and the bundle's length; 0 when nothing had to be fetched. */
-  readonly wireBytes: number;
-  readonly wireBytesTotal: number;
-}
+export type PullCounts = DownloadCounts;
 
 export type PullEvent =
   /** The metadata is verified. */

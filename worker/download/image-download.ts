@@ -28,10 +28,13 @@ export type ImageDownloadDeps = {
 };
 
 export type DownloadCounts = {
+  /** Unique contents of the image: those at hand, and all. */
   readonly contentsArrived: number;
   readonly contentsTotal: number;
+  /** Uncompressed bytes of them. */
   readonly bytesArrived: number;
   readonly bytesTotal: number;
+  /** Bytes of bundle received so far, and the bundle's length; 0 when nothing had to be fetched. */
   readonly wireBytes: number;
   readonly wireBytesTotal: number;
 };

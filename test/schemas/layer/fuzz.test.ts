@@ -3,25 +3,12 @@ import { writeEstargzLayer } from '../../../schemas/layer/estargz-layer.ts';
 import { LayerError } from '../../../schemas/layer/layer-error.ts';
 import { scanLayer } from '../../../schemas/layer/scan-layer.ts';
 import { writeSeekableLayer } from '../../../schemas/layer/seekable-layer.ts';
+import { randomly } from '../../support/randomly.ts';
 import { directory, file, hardlink, symlink, tarBytes } from '../../support/tar.ts';
 
 const signal = new AbortController().signal;
 const ROUNDS = 1_500;
 const BLOCK_BYTES = 512;
-
-/** The same numbers in every run. */
-class Random {
-  #state: number;
-
-  constructor(seed: number) {
-    this.#state = seed;
-  }
-
-  below(limit: number): number {
-    this.#state = (Math.imul(this.#state, 1_103_515_245) + 12_345) >>> 0;
-    return (this.#state >>> 8) % limit;
-  }
-}
 
 /** Gives every block that looks like a ustar header the checksum that it ought to have. */
 function repair(tar: Buffer): void {
@@ -67,7 +54,7 @@ describe('scanLayer() of damaged bytes', () => {
   ];
   for (const [name, make, finish] of cases) {
     it(`${name}: a LayerError, or a sound table`, async () => {
-      const random = new Random(7);
+      const random = randomly(7);
       const sound = await make();
       let refused = 0;
       for (let round = 0; round < ROUNDS; round += 1) {

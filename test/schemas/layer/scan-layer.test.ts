@@ -7,6 +7,7 @@ import { writeSeekableLayer } from '../../../schemas/layer/seekable-layer.ts';
 import { digestOf } from '../../../schemas/oci/digest.ts';
 import { encodeLayerToc } from '../../../schemas/toc/layer-codec.ts';
 import { KIND, NONE } from '../../../schemas/toc/kind.ts';
+import { randomly } from '../../support/randomly.ts';
 import {
   device,
   directory,
@@ -22,16 +23,8 @@ import {
 
 const signal = new AbortController().signal;
 
-/** Bytes that deflate does not shrink, the same for the same seed. */
-function noise(sizeBytes: number, seed = 1): Buffer {
-  const out = Buffer.alloc(sizeBytes);
-  let state = seed;
-  for (let i = 0; i < sizeBytes; i += 1) {
-    state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0;
-    out[i] = state >>> 16;
-  }
-  return out;
-}
+/** The same for the same seed. */
+const noise = (sizeBytes: number, seed = 1): Buffer => randomly(seed).noise(sizeBytes);
 
 function* pieces(bytes: Uint8Array, sizeBytes: number): Generator<Uint8Array> {
   for (let at = 0; at < bytes.length; at += sizeBytes) yield bytes.subarray(at, at + sizeBytes);

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { randomly } from '../../../support/randomly.ts';
 import { SampleContents, sampleBytes } from '../../../../conformance/filesystem/sample-content.ts';
 import {
   directory,
@@ -335,11 +336,7 @@ describe('Session', () => {
   });
 
   it('answers any request at most once and never throws, whatever its bytes are', () => {
-    let state = 20_261_121;
-    const random = (below: number) => {
-      state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-      return Math.floor((state / 2 ** 32) * below);
-    };
+    const { below: random } = randomly(20_261_121);
     for (let round = 0; round < 20_000; round++) {
       harness.replies.length = 0;
       const body = Buffer.alloc(random(64));

@@ -1,4 +1,4 @@
-import { createHash, type Hash } from 'node:crypto';
+import { createHash, type Hash, hash } from 'node:crypto';
 
 /** A content digest, `<algorithm>:<lower-case hex>` (OCI image-spec, descriptor.md#digests). */
 export type Digest = string & { readonly __brand: 'Digest' };
@@ -41,7 +41,7 @@ export function digestHex(digest: Digest): string {
 
 /** The digest of bytes at hand. */
 export function digestOf(bytes: Uint8Array | string, algorithm: DigestAlgorithm = 'sha256'): Digest {
-  return `${algorithm}:${createHash(algorithm).update(bytes).digest('hex')}` as Digest;
+  return `${algorithm}:${hash(algorithm, bytes)}` as Digest;
 }
 
 /** A running digest: `update` it with the bytes in order, then ask once. */

@@ -2,6 +2,7 @@ import type { Digest } from '../../schemas/oci/digest.ts';
 import type { Tree } from '../../schemas/toc/tree.ts';
 import type { ContentLocator, ContentRow } from '../images/content-locator.ts';
 import type { ContentStore } from '../store/content-store.ts';
+import { Turns } from '../store/turns.ts';
 
 const UNWANTED = 0;
 const MISSING = 1;
@@ -25,9 +26,7 @@ export class ArrivalBoard {
     this.#state = new Uint8Array(locator.rowCount).fill(UNWANTED);
     let bytesTotal = 0;
     for (let content = 0; content < tree.contentCount; content += 1) {
-      const row = locator.find(tree.digestOfContent(content));
-      if (row === undefined) throw new RangeError('a tree with contents that its layers do not have');
-      this.#state[row] = MISSING;
+      this.#state[locator.rowAt(tree.contentLayer[content] ?? 0, tree.contentRow[content] ?? 0)] = MISSING;
       bytesTotal += tree.contentSize[content] ?? 0;
     }
     this.contentsTotal = tree.contentCount;
@@ -46,9 +45,18 @@ export class ArrivalBoard {
     return this.#contentsArrived === this.contentsTotal;
   }
 
-  /** Looks for every missing content in the store. */
-  look(store: ContentStore): void {
-    for (const row of this.missing()) if (store.has(this.#locator.digestOf(row))) this.#mark(row);
+  /**
+   * Looks for every missing content in the store, with turns for others in between: it takes some milliseconds
+   * per thousand contents.
+   */
+  async look(store: ContentStore, signal: AbortSignal): Promise<void> {
+    const turns = new Turns();
+    for (const row of this.missing()) {
+      if (store.has(this.#locator.digestOf(row))) this.#mark(row);
+      if (!turns.isOver) continue;
+      await turns.next();
+      signal.throwIfAborted();
+    }
   }
 
   /** A content has become visible; of another image, maybe. */

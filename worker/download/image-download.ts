@@ -68,12 +68,9 @@ export class ImageDownload {
     this.#locator = deps.tables.locator();
   }
 
-  /** Made when first needed: a look at each content of an image takes its time. */
+  /** Made when first needed; what is here counts from the beginning of {@link run} on. */
   get #board(): ArrivalBoard {
-    if (this.#lazyBoard === undefined) {
-      this.#lazyBoard = new ArrivalBoard(this.#deps.tables.tree(), this.#locator);
-      this.#lazyBoard.look(this.#deps.store);
-    }
+    this.#lazyBoard ??= new ArrivalBoard(this.#deps.tables.tree(), this.#locator);
     return this.#lazyBoard;
   }
 
@@ -91,9 +88,9 @@ export class ImageDownload {
   async run(feed: BundleFeed, opened: OpenedBundle, signal: AbortSignal): Promise<void> {
     const board = this.#board;
     const stop = this.#deps.store.onArrival((digest) => board.arrived(digest));
-    board.look(this.#deps.store);
     this.#feed = feed;
     try {
+      await board.look(this.#deps.store, signal);
       let bundle = opened;
       for (let changes = 0; ; changes += 1) {
         try {

@@ -29,6 +29,9 @@ export const IN_MEMORY_LIMIT_BYTES = 2 * 1024 * 1024;
 /** Below this, decompressing is quicker than asking a thread to do it. */
 const ON_THE_SPOT_LIMIT_BYTES = 128 * 1024;
 
+/** What mostly follows the last content of a payload: the rest of its tar block. */
+const PADDING_BYTES = 1024;
+
 /** Contents of one payload written side by side; the time goes into making files. */
 const WRITES_AT_ONCE = 8;
 
@@ -67,7 +70,8 @@ export async function storePayload(
       if (!(await stored(store, digest, sizeBytes, content, signal))) refused.push(digest);
     }
   };
-  const outcomes = await Promise.allSettled(Array.from({ length: WRITES_AT_ONCE }, worker));
+  const workers = Math.min(WRITES_AT_ONCE, items.length);
+  const outcomes = await Promise.allSettled(Array.from({ length: workers }, worker));
   const failure = outcomes.find((outcome) => outcome.status === 'rejected');
   if (failure !== undefined) throw failure.reason;
   return refused;
@@ -128,8 +132,10 @@ async function stored(
 }
 
 async function decode(encoding: PayloadEncoding, bytes: Uint8Array, endBytes: number): Promise<Uint8Array> {
-  const options = { maxOutputLength: endBytes + EXCESS_LIMIT_BYTES };
+  const maxOutputLength = endBytes + EXCESS_LIMIT_BYTES;
   const small = endBytes <= ON_THE_SPOT_LIMIT_BYTES && bytes.byteLength <= ON_THE_SPOT_LIMIT_BYTES;
+  // Room for what is expected and a little padding, instead of 16 kB for each of many small files.
+  const options = small ? { maxOutputLength, chunkSize: endBytes + PADDING_BYTES } : { maxOutputLength };
   switch (encoding) {
     case 'gzip-member':
       return small ? gunzipSync(bytes, options) : await gunzipAsync(bytes, options);

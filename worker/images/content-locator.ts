@@ -53,6 +53,17 @@ export class ContentLocator {
     return slot === EMPTY ? row : (slot as ContentRow); // every row was put in, so it is one
   }
 
+  /**
+   * The row of a content by its place in the table of a layer, as {@link find} gives it for its digest.
+   * @throws {RangeError} where there is no such content.
+   */
+  rowAt(layer: number, at: number): ContentRow {
+    if (at >= (this.#layers[layer]?.contentCount ?? 0)) {
+      throw new RangeError(`layer ${layer} has no content ${at}`);
+    }
+    return this.canonical(((this.#firstRow[layer] ?? 0) + at) as ContentRow); // checked just above
+  }
+
   digestOf(row: ContentRow): Digest {
     const { toc, at } = this.#locate(row);
     return digestAt(toc.contents.digest, at);

@@ -1,11 +1,27 @@
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, renameSync, statSync, unlinkSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  statSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs';
 import { mkdir, open, readdir, rm, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { syncDirectory } from '../../schemas/disk/durable-file.ts';
 import { type Digest, digestHex, digestOf } from '../../schemas/oci/digest.ts';
 import { Arrivals } from './arrivals.ts';
 import { asStoreError, StoreError } from './store-error.ts';
+import { Turns } from './turns.ts';
+
+/**
+ * Contents up to this size are written on the spot: a thread would be asked three times for each, which takes
+ * longer than the writing. They go to the page cache only, nothing waits for a disk.
+ */
+const ON_THE_SPOT_LIMIT_BYTES = 64 * 1024;
 
 /**
  * When bytes are forced to the disk: `none` leaves it to the kernel; `image` once, before an image counts as
@@ -25,6 +41,7 @@ export class ContentStore {
   readonly #tmp: string;
   readonly #fsync: FsyncPolicy;
   readonly #arrivals = new Arrivals();
+  readonly #turns = new Turns();
   readonly #shards = new Set<string>();
   #sequence = 0;
   #closed = false;
@@ -97,13 +114,19 @@ export class ContentStore {
   ): Promise<void> {
     signal.throwIfAborted();
     if (this.#closed) throw new StoreError({ kind: 'closed' });
+    if (this.#turns.isOver && source instanceof Uint8Array) {
+      await this.#turns.next();
+      signal.throwIfAborted();
+      if (this.#closed) throw new StoreError({ kind: 'closed' });
+    }
     if (this.has(digest)) return;
     const tmp = join(this.#tmp, `${this.#sequence++}`);
     try {
       if (source instanceof Uint8Array) {
         verify(digest, sizeBytes, digestOf(source), source.byteLength);
-        if (this.#fsync !== 'content') await writeFile(tmp, source, { flag: 'wx', mode: 0o444, signal });
-        else await this.#writeStream(tmp, [source], signal);
+        if (this.#fsync === 'content') await this.#writeStream(tmp, [source], signal);
+        else if (source.byteLength <= ON_THE_SPOT_LIMIT_BYTES) writeNow(tmp, source);
+        else await writeFile(tmp, source, { flag: 'wx', mode: 0o444, signal });
       } else {
         const written = await this.#writeStream(tmp, within(digest, sizeBytes, source), signal);
         verify(digest, sizeBytes, written.digest, written.sizeBytes);
@@ -188,6 +211,15 @@ export class ContentStore {
     }
     if (this.#fsync === 'content') await handle.sync();
     return { digest: `sha256:${hash.digest('hex')}` as Digest, sizeBytes };
+  }
+}
+
+function writeNow(path: string, bytes: Uint8Array): void {
+  const file = openSync(path, 'wx', 0o444);
+  try {
+    for (let at = 0; at < bytes.byteLength; ) at += writeSync(file, bytes, at);
+  } finally {
+    closeSync(file);
   }
 }
 

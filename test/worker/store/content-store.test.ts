@@ -133,6 +133,24 @@ describe('ContentStore', () => {
     assert.deepEqual(readFileSync(store.pathOf(digest)), large);
   });
 
+  it('lets others have turns while it takes in many small contents', async () => {
+    let turns = 0;
+    let done = false;
+    const count = (): void => {
+      turns += 1;
+      if (!done) setImmediate(count);
+    };
+    setImmediate(count);
+    for (let n = 0; n < 2000; n += 1) {
+      const content = Buffer.from(`content ${n}`);
+      await store.write(digestOf(content), content.byteLength, content, signal);
+    }
+    done = true;
+    assert.ok(turns > 0, 'nobody had a turn');
+    assert.equal((await store.usage(signal)).contents, 2000);
+    assert.deepEqual(tmpFiles(), []);
+  });
+
   describe('wait()', () => {
     it('fulfils at once with what is here', async () => {
       await store.write(digestOf(small), small.byteLength, small, signal);
@@ -222,6 +240,24 @@ describe('ContentStore', () => {
       if (disk === '') return;
       execFileSync('umount', [disk]);
       rmSync(disk, { recursive: true });
+    });
+
+    it('says so of a small content, and keeps those before it', async () => {
+      const full = await ContentStore.open(disk, { fsync: 'none' });
+      const taken: Digest[] = [];
+      const fill = async (): Promise<void> => {
+        for (let n = 0; n < 20; n += 1) {
+          const content = Buffer.alloc(50_000, n);
+          await full.write(digestOf(content), content.byteLength, content, signal);
+          taken.push(digestOf(content));
+        }
+      };
+      await assert.rejects(fill(), kind('no-space'));
+      assert.ok(taken.length > 0 && taken.length < 6, `${taken.length} contents on a disk of 256 kB`);
+      for (const digest of taken) assert.equal(await full.rehash(digest, signal), true);
+      assert.equal((await full.usage(signal)).contents, taken.length);
+      assert.deepEqual(readdirSync(join(disk, 'contents/tmp')), []);
+      for (const digest of taken) full.delete(digest);
     });
 
     for (const streamed of [false, true]) {

@@ -72,7 +72,10 @@ export async function demo(options: DemoOptions, signal: AbortSignal): Promise<v
         return { snapshotter, mode, measured };
       });
       const arrived = row.measured.atReady === undefined ? '' : `, with ${arrivedText(row.measured)}`;
-      say(`edge: ${snapshotter}, ${mode}: ready after ${seconds(row.measured.readyMs)}${arrived}`);
+      const { pullMs, readyMs } = row.measured;
+      say(
+        `edge: ${snapshotter}, ${mode}: pulled in ${seconds(pullMs)}, ready after ${seconds(readyMs)}${arrived}`,
+      );
       rows.push(row);
     }
   }

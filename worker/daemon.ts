@@ -2,6 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { ChainId } from '../schemas/oci/chain-id.ts';
+import { hostPlatform } from '../schemas/oci/platform.ts';
 import type { ShutdownStep } from '../schemas/process/shutdown.ts';
 import type { WorkerConfig } from './config.ts';
 import { ContainerdClient } from './containerd/client.ts';
@@ -18,6 +19,7 @@ import { HealthServer } from './health-server.ts';
 import { Catalogue } from './images/catalogue.ts';
 import { Collector } from './images/collector.ts';
 import { DocumentFiles } from './images/document-files.ts';
+import { LabelPulls } from './images/label-pulls.ts';
 import { Registration } from './images/registration.ts';
 import { StarlightImages } from './images/starlight-images.ts';
 import { TreeMounts } from './images/tree-mounts.ts';
@@ -123,7 +125,10 @@ async function wire(options: DaemonOptions, steps: ShutdownStep[]): Promise<void
     waitLimitMs: config.filesystem.waitLimitMs,
     log: log.child({ part: 'mounts' }),
   });
-  const images = new StarlightImages(catalogue, mounts, () => collector.schedule(stopping.signal));
+  const labelPulls = new LabelPulls({ downloads, platform: hostPlatform(), nowMs, log: downloadLog });
+  const images = new StarlightImages(catalogue, mounts, labelPulls, () =>
+    collector.schedule(stopping.signal),
+  );
   const snapshotterLog = log.child({ part: 'snapshotter' });
   const snapshotter = await createSnapshotter({ root, remoteImages: images, log: snapshotterLog });
   snapshotterSlot.snapshotter = snapshotter;

@@ -7,10 +7,22 @@ repository() {
     awk -v c="$1" '$1 == c && $2 == "main" {sub("/$", "", $3); print $3; exit}'
 }
 
+# default_mirror: where debootstrap would take Debian from, on a machine whose own sources are of another release
+default_mirror() {
+  { sed -n 's/^ *default_mirror *//p' "/usr/share/debootstrap/scripts/$SUITE"
+    sed -n 's/^DEF_MIRROR="\(.*\/debian\)"$/\1/p' "$(command -v debootstrap)"; } 2>/dev/null | head -n 1
+}
+
+# MIRROR and SECURITY may be given in the environment.
 find_mirrors() {
-  MIRROR=$(repository "$SUITE")
-  SECURITY=$(repository "$SUITE-security")
-  : "${MIRROR:=http://deb.debian.org/debian}" "${SECURITY:=http://deb.debian.org/debian-security}"
+  : "${MIRROR:=$(repository "$SUITE")}"
+  : "${MIRROR:=$(default_mirror)}"
+  : "${SECURITY:=$(repository "$SUITE-security")}"
+  : "${SECURITY:=${MIRROR%/}-security}"
+  if [ -z "$MIRROR" ]; then
+    say "apt knows no mirror of Debian $SUITE: name one, MIRROR=http://HOST/debian make demo"
+    exit 1
+  fi
   mkdir -p "$WORK/sources"
   local signed='[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]'
   echo "deb $signed $MIRROR $SUITE main" >"$WORK/sources/old.list"

@@ -40,6 +40,9 @@ export async function listen(listener: RequestListener, options: ListenOptions):
     },
   );
   server.setTimeout(options.idleTimeoutMs);
+  // Node's five seconds begin when the last byte is handed to the kernel, which over a slow link is long before the
+  // client has it: a bundle must not lose its connection meanwhile.
+  server.keepAliveTimeout = options.idleTimeoutMs;
   server.listen(options.port, options.host);
   await once(server, 'listening');
   return {

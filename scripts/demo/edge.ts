@@ -3,19 +3,11 @@ import { join } from 'node:path';
 import type { StatusBody } from '../../worker/control/protocol.ts';
 import { run, Server, tryRun } from '../lib/child.ts';
 import { PrivateContainerd } from '../lib/containerd.ts';
+import { unmountBelow } from '../lib/mounts.ts';
 
 const BIN = new URL('../../bin/', import.meta.url).pathname;
 
 export type Snapshotter = 'overlayfs' | 'starlight';
-
-/** Unmounts everything below `directory`, deepest first. */
-export async function unmountBelow(directory: string): Promise<void> {
-  const lines = (await readFile('/proc/self/mounts', 'utf8')).split('\n');
-  const mounts = lines
-    .map((line) => line.split(' ')[1] ?? '')
-    .filter((path) => path.startsWith(`${directory}/`));
-  for (const path of mounts.reverse()) await tryRun('umount', ['-l', path]);
-}
 
 /** The edge's side: a containerd and a daemon, with nothing on their disks when they start. */
 export class Edge implements AsyncDisposable {

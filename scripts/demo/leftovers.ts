@@ -1,6 +1,6 @@
 import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { unmountBelow } from './edge.ts';
+import { unmountBelow } from '../lib/mounts.ts';
 
 const PARENT = '/tmp';
 const PREFIX = 'sl-demo-';

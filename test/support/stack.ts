@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { answers, type CommandResult, run, Server, tryRun } from '../../scripts/lib/child.ts';
 import type { ChainId } from '../../schemas/oci/chain-id.ts';
 import { freePort } from '../../scripts/lib/free-port.ts';
+import { unmountBelow } from '../../scripts/lib/mounts.ts';
 import { PrivateContainerd } from '../../scripts/lib/containerd.ts';
 import { Link } from './link.ts';
 
@@ -200,13 +201,7 @@ export class Stack implements AsyncDisposable {
     await this.#proxy?.stop();
     await this.link[Symbol.asyncDispose]();
     await this.#endHolders();
-    // What a killed daemon left mounted goes lazily, deepest first.
-    const mounts = (await readFile('/proc/self/mounts', 'utf8'))
-      .split('\n')
-      .map((line) => line.split(' ')[1] ?? '');
-    for (const mount of mounts.filter((path) => path.startsWith(`${this.directory}/`)).reverse()) {
-      await tryRun('umount', ['-l', mount]);
-    }
+    await unmountBelow(this.directory); // what a killed daemon left mounted
     await rm(this.directory, { recursive: true, force: true });
   }
 }

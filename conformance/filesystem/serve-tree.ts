@@ -38,7 +38,6 @@ const contents = { directory: store, want };
 const signal = AbortSignal.timeout(10_000);
 const resumed = await driver.resume(tree, mountpoint, contents, { waitLimitMs: 0, log }, signal);
 const mounted = resumed ?? (await driver.mount(tree, mountpoint, contents, { waitLimitMs: 0, log }, signal));
-process.stdout.write(resumed === undefined ? 'mounted\n' : 'resumed\n');
 const alive = setInterval(() => {}, 60_000);
 process.on('SIGTERM', () => void driver.close({ leaveMounted: true }).then(() => clearInterval(alive)));
 process.on(
@@ -50,3 +49,5 @@ process.on(
       .then(() => clearInterval(alive)),
 );
 process.on('SIGHUP', () => process.exit(3));
+// Last: who reads this may send a signal at once.
+process.stdout.write(resumed === undefined ? 'mounted\n' : 'resumed\n');

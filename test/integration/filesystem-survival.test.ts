@@ -121,6 +121,7 @@ describe('a mounted tree whose process is gone', () => {
     await second.end('SIGKILL');
 
     const third = serve();
+    await third.said('resumed');
     await third.said(`want ${sha256(SURVIVAL.later)}`);
     contents.put(SURVIVAL.late);
     contents.put(SURVIVAL.later);

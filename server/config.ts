@@ -1,5 +1,7 @@
 import { type Static, Type } from '@sinclair/typebox';
 import { LogLevel, Ms } from '../schemas/config/setting.ts';
+import { LimitsSchema } from './limits/config.ts';
+import { AccessSchema, checkAccess, isGuarded } from './access/config.ts';
 
 /** The proxy's variables begin with this: `STARLIGHT_PROXY_LISTEN_PORT`. */
 export const ENV_PREFIX = 'STARLIGHT_PROXY';
@@ -28,6 +30,8 @@ export const ServerConfigSchema = Type.Object({
       description: 'Where the embedded registry keeps its image layouts; unused where an upstream is set.',
     }),
   }),
+  access: AccessSchema,
+  limits: LimitsSchema,
   upstream: Type.Optional(
     Type.Object({
       url: Type.String({
@@ -111,7 +115,10 @@ export type UpstreamConfig = NonNullable<ServerConfig['upstream']>;
 
 /** Rules across several values, for `loadConfig`. */
 export function checkServerConfig(config: ServerConfig): string[] {
-  const faults: string[] = [];
+  const faults: string[] = checkAccess(config.access);
+  if (isGuarded(config.access) && config.upstream !== undefined) {
+    faults.push('access: is for the embedded registry; an upstream decides by itself who may do what');
+  }
   if (config.upstream?.caFile !== undefined && config.upstream.url.startsWith('http://')) {
     faults.push('upstream.caFile: has no effect, since upstream.url is plain http');
   }

@@ -1,4 +1,6 @@
 import { RegistryReadError, type RegistryReadFault } from '../extensions/starlight/registry-reader.ts';
+import { AccessError, type AccessFault } from './access/access-error.ts';
+import { LimitError, type LimitFault } from './limits/limit-error.ts';
 import type { HeaderList, RegistryAnswer } from './registry/registry.ts';
 import { RegistryError, type RegistryFault } from './registry/registry-error.ts';
 
@@ -35,6 +37,8 @@ export function errorAnswer(error: OciError): RegistryAnswer {
 export function ociErrorOf(error: unknown): OciError {
   if (error instanceof RegistryError) return ofRegistry(error.fault);
   if (error instanceof RegistryReadError) return ofRead(error.fault);
+  if (error instanceof AccessError) return ofAccess(error.fault);
+  if (error instanceof LimitError) return ofLimit(error.fault);
   return { status: 500, code: 'UNKNOWN', message: 'internal error' };
 }
 
@@ -156,6 +160,62 @@ function ofRegistry(fault: RegistryFault): OciError {
         status: 502,
         code: 'UNAVAILABLE',
         message: `the upstream registry answered wrongly: ${fault.reason}`,
+      };
+    default:
+      return fault satisfies never;
+  }
+}
+
+function ofAccess(fault: AccessFault): OciError {
+  switch (fault.kind) {
+    case 'unauthorized':
+      return {
+        status: 401,
+        code: 'UNAUTHORIZED',
+        message: 'log in with a user of this registry',
+        headers: [['WWW-Authenticate', fault.challenge]],
+      };
+    case 'denied':
+      return { status: 403, code: 'DENIED', message: 'you may not do this here' };
+    case 'login-busy':
+      return {
+        status: 429,
+        code: 'TOOMANYREQUESTS',
+        message: 'too many logins are being checked; try again soon',
+        headers: [['Retry-After', String(fault.retryAfterS)]],
+      };
+    default:
+      return fault satisfies never;
+  }
+}
+
+function ofLimit(fault: LimitFault): OciError {
+  switch (fault.kind) {
+    case 'target-too-long':
+      return {
+        status: 414,
+        code: 'UNSUPPORTED',
+        message: `a path and query may have at most ${fault.limitBytes} bytes`,
+      };
+    case 'headers-too-many':
+      return {
+        status: 431,
+        code: 'UNSUPPORTED',
+        message: `a request may have at most ${fault.limit} headers`,
+      };
+    case 'header-repeated':
+      return {
+        status: 400,
+        code: 'UNSUPPORTED',
+        message: 'a header that may stand once stands twice',
+        detail: { header: fault.name },
+      };
+    case 'too-many-requests':
+      return {
+        status: 429,
+        code: 'TOOMANYREQUESTS',
+        message: 'too many requests from this client; try again later',
+        headers: [['Retry-After', String(fault.retryAfterS)]],
       };
     default:
       return fault satisfies never;

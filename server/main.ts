@@ -6,6 +6,7 @@ import { shutDown, terminationSignal } from '../schemas/process/shutdown.ts';
 import { createApp } from './app.ts';
 import { checkServerConfig, ENV_PREFIX, type ServerConfig, ServerConfigSchema } from './config.ts';
 import { type HttpServer, listen } from './http-server.ts';
+import { limitRequests } from './limits/limit-requests.ts';
 import { createLogger, type Logger } from './log.ts';
 import type { Part } from './part.ts';
 import { registryPart } from './registry-part.ts';
@@ -21,14 +22,14 @@ interface Running {
 }
 
 async function start(config: ServerConfig, logger: Logger): Promise<Running> {
-  const registry = await registryPart(config);
+  const registry = await registryPart(config, logger);
   // Extensions are wired here: each is a Part, and gets `registry.reader` and what else it needs.
-  const parts: readonly Part[] = [registry, await starlightPart(config, registry.reader, logger)];
+  const parts: readonly Part[] = [registry, await starlightPart(config, registry, logger)];
   let server: HttpServer | undefined;
   const app = createApp({
     registry: registry.registry,
     distribution: config.upstream?.namespace === undefined ? {} : { namespace: config.upstream.namespace },
-    routes: parts.flatMap((part) => part.routes),
+    routes: [limitRequests(config.limits), ...parts.flatMap((part) => part.routes)],
     health: {
       checks: parts.flatMap((part) => part.checks),
       draining: () => server?.draining() === true,
@@ -73,6 +74,10 @@ async function main(): Promise<number> {
     return 1;
   }
   const { server, parts } = running;
+  process.on('SIGHUP', () => {
+    logger.info('reading files again');
+    for (const reload of parts.flatMap((part) => part.reloading ?? [])) void reload();
+  });
   const { address, port } = server.address;
   logger.info({ address, port, config: redactConfig(ServerConfigSchema, config) }, 'listening');
 

@@ -9,4 +9,6 @@ export interface Part {
   readonly checks: readonly ReadinessCheck[];
   /** Closed after the HTTP server, in the reverse of the order in which the parts were made. */
   readonly closing: readonly ShutdownStep[];
+  /** What is read again on SIGHUP. None of it throws: each logs its own failure and keeps what it had. */
+  readonly reloading?: readonly (() => Promise<void>)[];
 }

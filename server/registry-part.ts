@@ -1,5 +1,7 @@
 import type { RegistryReader } from '../extensions/starlight/registry-reader.ts';
+import { openAccess } from './access/open-access.ts';
 import type { ServerConfig } from './config.ts';
+import type { Logger } from './log.ts';
 import type { Part } from './part.ts';
 import { EmbeddedReader } from './registry/embedded/embedded-reader.ts';
 import { EmbeddedRegistry } from './registry/embedded/embedded-registry.ts';
@@ -12,10 +14,12 @@ import { UpstreamRegistry } from './upstream/upstream-registry.ts';
 export interface RegistryPart extends Part {
   readonly registry: Registry;
   readonly reader: RegistryReader;
+  /** That a caller may know of a repository's extensions, or of those of the whole; undefined: everybody may. */
+  readonly mayDiscover?: (name: string | undefined, authorization: string | undefined) => Promise<void>;
 }
 
 /** The upstream where one is configured, else the embedded registry. @throws where that cannot be used. */
-export async function registryPart(config: ServerConfig): Promise<RegistryPart> {
+export async function registryPart(config: ServerConfig, logger: Logger): Promise<RegistryPart> {
   if (config.upstream !== undefined) {
     const client = new UpstreamClient(config.upstream);
     return {
@@ -29,11 +33,16 @@ export async function registryPart(config: ServerConfig): Promise<RegistryPart> 
   }
   const registry = new EmbeddedRegistry(config.storage.dir, Date.now);
   await registry.ready();
+  const access = await openAccess(config.access, logger);
+  const reader = new EmbeddedReader(registry);
+  const common = { routes: [], checks: [{ name: 'storage', check: () => registry.ready() }] };
+  if (access === undefined) return { ...common, registry, reader, closing: [] };
   return {
-    registry,
-    reader: new EmbeddedReader(registry),
-    routes: [],
-    checks: [{ name: 'storage', check: () => registry.ready() }],
-    closing: [],
+    ...common,
+    registry: access.registry(registry),
+    reader: access.reader(reader),
+    mayDiscover: access.mayDiscover,
+    closing: [{ name: 'access', close: async () => await access[Symbol.asyncDispose]() }],
+    reloading: [access.reload],
   };
 }

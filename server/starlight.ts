@@ -4,7 +4,6 @@ import { DeltaService } from '../extensions/starlight/delta.ts';
 import type { Directory } from '../extensions/starlight/directory.ts';
 import { ImageStore } from '../extensions/starlight/image-store.ts';
 import { Ingester, type IngestEvent } from '../extensions/starlight/ingest.ts';
-import type { RegistryReader } from '../extensions/starlight/registry-reader.ts';
 import { Reporter } from '../extensions/starlight/report.ts';
 import { starlightRoutes } from '../extensions/starlight/routes.ts';
 import type { ShutdownStep } from '../schemas/process/shutdown.ts';
@@ -14,6 +13,7 @@ import type { ServerConfig } from './config.ts';
 import { openDirectory } from './directory/open.ts';
 import type { ReadinessCheck } from './health.ts';
 import type { Logger } from './log.ts';
+import type { RegistryPart } from './registry-part.ts';
 import type { RequestState } from './request-state.ts';
 
 /** Unpacked images that are kept in memory, all together. */
@@ -28,7 +28,7 @@ export interface StarlightPart {
 /** Wires the Starlight extension: its directory, its cache, and its routes over the registry that is fronted. */
 export async function starlightPart(
   config: ServerConfig,
-  reader: RegistryReader,
+  { reader, mayDiscover }: Pick<RegistryPart, 'reader' | 'mayDiscover'>,
   logger: Logger,
 ): Promise<StarlightPart> {
   const directory = await openDirectoryOf(config, logger);
@@ -47,7 +47,7 @@ export async function starlightPart(
     ns === undefined || namespace === undefined || ns === namespace ? registry : undefined;
   const { token } = config.starlight;
   return {
-    routes: [starlightRoutes({ registries, delta, ingester, reporter, token })],
+    routes: [starlightRoutes({ registries, delta, ingester, reporter, token, mayDiscover })],
     checks: [{ name: 'directory', check: (signal) => directory.ping(signal) }],
     closing: [
       { name: 'directory', close: () => directory.close() },

@@ -17,6 +17,7 @@ import {
 } from './question.ts';
 import { rangeStart } from './range-start.ts';
 import type { FrontedRegistry, RegistryChoice } from './registries.ts';
+import type { CallerAuthorization } from './registry-reader.ts';
 import { type Reporter, reportFromBody } from './report.ts';
 import { StarlightError } from './starlight-error.ts';
 
@@ -31,6 +32,8 @@ export interface StarlightRoutesOptions {
   readonly reporter: Reporter;
   /** What notify and report must present in `Starlight-Token`; undefined leaves them open. */
   readonly token: string | undefined;
+  /** Throws where a caller may not know of the extensions, of a repository or at all; undefined: everybody may. */
+  readonly mayDiscover?: ((name: string | undefined, auth: CallerAuthorization) => Promise<void>) | undefined;
 }
 
 /** What the routes need of `ctx.state`: a signal that is aborted when the client goes away. */
@@ -67,7 +70,7 @@ const ROUTES: Readonly<Record<string, Readonly<Record<string, Handler>>>> = {
 /** `/starlight/…` and the discovery of extensions; everything else goes on to `next`. */
 export function starlightRoutes(options: StarlightRoutesOptions): Middleware<SignalState> {
   return async (ctx, next) => {
-    const methods = isDiscovery(ctx.path) ? { GET: discover } : ROUTES[ctx.path];
+    const methods = discoveryPath(ctx.path) !== undefined ? { GET: discover } : ROUTES[ctx.path];
     if (methods === undefined) return await next();
     const handler = methods[ctx.method];
     if (handler === undefined) {
@@ -89,13 +92,16 @@ export function starlightRoutes(options: StarlightRoutesOptions): Middleware<Sig
   };
 }
 
-/** `/v2/_oci/ext/discover` and `/v2/<name>/_oci/ext/discover`. */
-function isDiscovery(path: string): boolean {
+/** `/v2/_oci/ext/discover` and `/v2/<name>/_oci/ext/discover`; undefined where it is neither. */
+function discoveryPath(path: string): { readonly name: string | undefined } | undefined {
   const match = /^\/v2(?:\/(.+))?\/_oci\/ext\/discover$/.exec(path);
-  return match !== null && (match[1] === undefined || isRepositoryName(match[1]));
+  return match !== null && (match[1] === undefined || isRepositoryName(match[1]))
+    ? { name: match[1] }
+    : undefined;
 }
 
-async function discover(ctx: StarlightContext): Promise<void> {
+async function discover(ctx: StarlightContext, { mayDiscover }: StarlightRoutesOptions): Promise<void> {
+  await mayDiscover?.(discoveryPath(ctx.path)?.name, header(ctx, 'authorization'));
   ctx.body = EXTENSIONS;
 }
 
@@ -171,8 +177,11 @@ async function notify(ctx: StarlightContext, options: StarlightRoutesOptions): P
 async function report(ctx: StarlightContext, options: StarlightRoutesOptions): Promise<void> {
   checkToken(ctx, options.token);
   const told = reportFromBody(await readJsonBody(ctx.req, MAX_REPORT_BODY_BYTES, ctx.state.signal));
-  const { key } = choose(options.registries, told.namespace);
+  const { key, reader } = choose(options.registries, told.namespace);
   const repository = { registry: key, name: told.name };
+  // Asked first: else the answer would tell whoever may not pull which images are known.
+  const pulled = await reader.manifest(told.name, told.image, header(ctx, 'authorization'), ctx.state.signal);
+  if (pulled === undefined) throw new StarlightError({ kind: 'image-unknown', manifest: told.image });
   ctx.body = { accepted: await options.reporter.report(repository, told, ctx.state.signal) };
 }
 

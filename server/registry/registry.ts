@@ -36,6 +36,16 @@ export interface RegistryRequest<E extends Endpoint = Endpoint> {
   readonly body: Readable;
   /** Aborted when the client goes away. */
   readonly signal: AbortSignal;
+  /** Where the proxy itself decides who may do what (`../access/`); undefined where everybody may do everything. */
+  readonly caller?: RegistryCaller;
+}
+
+/** Who asks a registry of our own. */
+export interface RegistryCaller {
+  /** The user, whose uploads are nobody else's; empty for those who have not logged in. */
+  readonly owner: string;
+  /** Whether a blob that is there may be mounted from there. */
+  mayPull(name: RepositoryName): boolean;
 }
 
 export type HeaderList = readonly (readonly [name: string, value: string])[];

@@ -30,7 +30,9 @@ export async function answerUploads(
     const digest = requireDigest(mount, 'mount');
     const from = query.get('from');
     const source = from === null ? undefined : repositoryName(from);
-    const mounted = from !== null && source === undefined ? false : await blobs.mount(files, digest, source);
+    const mayPull = request.caller?.mayPull.bind(request.caller) ?? (() => true);
+    const mounted =
+      from !== null && source === undefined ? false : await blobs.mount(files, digest, source, mayPull);
     return mounted
       ? created(files, digest)
       : accepted(files, await uploads.start(files, digestAlgorithm(digest)), 0);

@@ -79,15 +79,23 @@ export class Blobs {
 
   /**
    * Makes a blob of `from`, or of any repository where `from` is undefined, one of this repository's too, by a
-   * hard link.
+   * hard link. Repositories that the caller may not pull from count as empty.
    *
    * @returns false where nobody has it.
    */
-  async mount(files: RepositoryFiles, digest: Digest, from: RepositoryName | undefined): Promise<boolean> {
-    if ((await this.sizeBytes(files, digest)) !== undefined) return true;
-    if (from !== undefined) return this.#link(files, digest, new RepositoryFiles(this.#root, from));
+  async mount(
+    files: RepositoryFiles,
+    digest: Digest,
+    from: RepositoryName | undefined,
+    mayPull: (name: RepositoryName) => boolean,
+  ): Promise<boolean> {
+    if (mayPull(files.name) && (await this.sizeBytes(files, digest)) !== undefined) return true;
+    if (from !== undefined) {
+      return mayPull(from) && (await this.#link(files, digest, new RepositoryFiles(this.#root, from)));
+    }
     for await (const name of this.#repositories()) {
-      if (await this.#link(files, digest, new RepositoryFiles(this.#root, name))) return true;
+      if (mayPull(name) && (await this.#link(files, digest, new RepositoryFiles(this.#root, name))))
+        return true;
     }
     return false;
   }

@@ -19,7 +19,8 @@ const VERSION: HeaderList = [['Docker-Distribution-Api-Version', 'registry/2.0']
 
 /**
  * A registry in a directory: one OCI image layout per repository (see RepositoryFiles), which any tool that
- * knows layouts can read. Everybody may do everything. One process per directory.
+ * knows layouts can read. Everybody may do everything, but for what `request.caller` says: a guard stands before it
+ * (`../../access/`). One process per directory.
  */
 export class EmbeddedRegistry implements Registry {
   readonly #root: string;
@@ -35,8 +36,8 @@ export class EmbeddedRegistry implements Registry {
     this.uploads = new Uploads(this.blobs, now);
   }
 
-  files(name: RepositoryName): RepositoryFiles {
-    return new RepositoryFiles(this.#root, name);
+  files(name: RepositoryName, owner?: string): RepositoryFiles {
+    return new RepositoryFiles(this.#root, name, owner);
   }
 
   /** Throws where the directory cannot be made or written to. */
@@ -68,9 +69,9 @@ export class EmbeddedRegistry implements Registry {
       case 'manifest':
         return answerManifest(this.manifests, this.files(endpoint.name), of(request, endpoint));
       case 'uploads':
-        return answerUploads(this, this.files(endpoint.name), of(request, endpoint));
+        return answerUploads(this, this.files(endpoint.name, request.caller?.owner), of(request, endpoint));
       case 'upload':
-        return answerUpload(this, this.files(endpoint.name), of(request, endpoint));
+        return answerUpload(this, this.files(endpoint.name, request.caller?.owner), of(request, endpoint));
       case 'tags':
         return answerTags(this.manifests, this.files(endpoint.name), of(request, endpoint));
       case 'referrers':

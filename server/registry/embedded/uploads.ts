@@ -70,7 +70,7 @@ export class Uploads {
     claim: ChunkClaim,
     signal: AbortSignal,
   ): Promise<number> {
-    return this.#exclusively(session, () => this.#append(files, session, body, claim, signal));
+    return this.#exclusively(files, session, () => this.#append(files, session, body, claim, signal));
   }
 
   /**
@@ -87,7 +87,7 @@ export class Uploads {
     claim: ChunkClaim,
     signal: AbortSignal,
   ): Promise<void> {
-    return this.#exclusively(session, async () => {
+    return this.#exclusively(files, session, async () => {
       const offset = await this.#append(files, session, body, claim, signal);
       const file = files.uploadFile(session);
       const running = this.#digesters.get(session);
@@ -114,7 +114,7 @@ export class Uploads {
 
   /** @throws {RegistryError} 'upload-unknown', 'upload-busy' */
   cancel(files: RepositoryFiles, session: string): Promise<void> {
-    return this.#exclusively(session, async () => {
+    return this.#exclusively(files, session, async () => {
       await this.offset(files, session);
       this.#digesters.delete(session);
       await removeFile(files.uploadFile(session));
@@ -180,14 +180,17 @@ export class Uploads {
     this.#digesters.set(session, digester);
   }
 
-  async #exclusively<T>(session: string, task: () => Promise<T>): Promise<T> {
-    if (this.#busy.has(session))
+  /** By file and not by session: the same session in another repository, or another user's, is another upload. */
+  async #exclusively<T>(files: RepositoryFiles, session: string, task: () => Promise<T>): Promise<T> {
+    const key = files.uploadFile(session);
+    if (this.#busy.has(key)) {
       throw new RegistryError({ kind: 'upload-busy', session: session.slice(0, 80) });
-    this.#busy.add(session);
+    }
+    this.#busy.add(key);
     try {
       return await task();
     } finally {
-      this.#busy.delete(session);
+      this.#busy.delete(key);
     }
   }
 
@@ -195,7 +198,7 @@ export class Uploads {
   async #removeStale(files: RepositoryFiles): Promise<void> {
     for await (const entry of await opendir(files.uploadsDir)) {
       const path = `${files.uploadsDir}/${entry.name}`;
-      if (!entry.isFile() || this.#busy.has(entry.name)) continue;
+      if (!entry.isFile() || this.#busy.has(path)) continue;
       try {
         if (this.#now() - (await stat(path)).mtimeMs > STALE_UPLOAD_MS) await removeFile(path);
       } catch (error) {

@@ -85,7 +85,8 @@ function decodeHeld(tocBytes: Uint8Array, shown: Uint8Array): HeldImage {
 function decodeWanted(tocBytes: Uint8Array, shown: Uint8Array): WantedImage {
   const layers = decodeImageContents(tocBytes);
   const contentCount = layers.reduce((sum, { contents }) => sum + contents.sizeBytes.length, 0);
-  return { layers, shown: decodeShown(zstdDecompressSync(shown), contentCount), ranks };
+  const start = new Uint32Array(0);
+  return { layers, shown: decodeShown(zstdDecompressSync(shown), contentCount), start, ranks };
 }
 
 /** From what a database keeps of old and new image to frame and header. */

@@ -34,7 +34,12 @@ export async function starlightPart(
   const directory = await openDirectoryOf(config, logger);
   const cache = openCache(config, logger);
   const images = new ImageStore(directory, IMAGES_BYTES);
-  const ingester = new Ingester({ directory, images, onEnd: (event) => logIngest(logger, event) });
+  const ingester = new Ingester({
+    directory,
+    images,
+    onEnd: (event) => logIngest(logger, event),
+    onStartUnknown: (error) => logger.warn({ err: error }, 'what an image opens first is not known'),
+  });
   const onError = (error: unknown) => logger.warn({ err: error }, 'beside a delta bundle');
   const delta = new DeltaService({ directory, images, ingester, cache, onError });
   const reporter = new Reporter(directory, images);

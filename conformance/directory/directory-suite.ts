@@ -29,6 +29,7 @@ const plain = (rows: readonly RankRow[]) =>
   });
 
 let layersMade = 0;
+let imagesMade = 0;
 
 function layerRecord(): LayerRecord {
   return {
@@ -53,6 +54,7 @@ function imageRecord(layers: readonly LayerRecord[], platform = PLATFORM): Image
     tocBound: true,
     toc: { bytes: randomBytes(500), sizeBytes: 1500 },
     shown: { bytes: randomBytes(50), sizeBytes: 170 },
+    ...(imagesMade++ % 2 === 0 ? { startOrder: randomBytes(40) } : {}),
     layers: layers.map(({ digest, diffId, sizeBytes }) => ({ digest, diffId, sizeBytes })),
   };
 }
@@ -107,6 +109,28 @@ export function directorySuite(name: string, open: () => Promise<readonly [Direc
       for (const layer of ingest.layers) {
         assert.deepEqual(asBuffers(byDigest.get(layer.digest)), asBuffers(layer));
       }
+    });
+
+    it('keeps in which order an image starts, and that nothing is known of it', async () => {
+      const layers = [layerRecord()];
+      const { startOrder: _, ...plain } = imageRecord(layers);
+      const known = { ...imageRecord(layers), startOrder: Buffer.from([1, 2, 0, 255]) };
+      const images = [plain, known].map((image) => ({ image, inherited: [] }));
+      await one.record(ingestOf({ layers, images }), SIGNAL);
+      const found = await two.image(known.manifest.digest, SIGNAL);
+      assert.deepEqual(asBuffers(found?.startOrder), known.startOrder);
+      assert.equal((await two.image(plain.manifest.digest, SIGNAL))?.startOrder, undefined);
+      // What is known stays, whoever ingests again and finds another order, or none.
+      for (const startOrder of [Buffer.from('another'), undefined]) {
+        const image = {
+          ...plain,
+          ...(startOrder === undefined ? {} : { startOrder }),
+          manifest: known.manifest,
+        };
+        await two.record(ingestOf({ layers, images: [{ image, inherited: [] }] }), SIGNAL);
+      }
+      const kept = await one.image(known.manifest.digest, SIGNAL);
+      assert.deepEqual(asBuffers(kept?.startOrder), known.startOrder);
     });
 
     it('keeps the order of layers, and one layer that stands twice', async () => {

@@ -107,6 +107,8 @@ export interface ImageRecord {
   readonly toc: PackedToc;
   /** encodeShown() of the merged layers, compressed. */
   readonly shown: PackedToc;
+  /** encodeStartOrder() of what it opens first; undefined where that is not known. */
+  readonly startOrder?: Uint8Array;
   /** The lowest first. */
   readonly layers: readonly LayerKey[];
 }

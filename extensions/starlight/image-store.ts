@@ -7,6 +7,7 @@ import type { Tree } from '../../schemas/toc/tree.ts';
 import { type Directory, DirectoryError, type ImageRecord } from './directory.ts';
 import { contentWords, type HeldImage, type LayerContents, wordsOf } from './optimizer/image.ts';
 import { decodeShown, type ShownContents } from './optimizer/shown.ts';
+import { decodeStartOrder, type StartOrder } from './optimizer/start-order.ts';
 import { unpack } from './packed.ts';
 
 /** Bytes in memory per byte of a table, when all of an image is unpacked: measured on one of 84,000 files. */
@@ -25,6 +26,7 @@ export class LoadedImage {
   #layerContents: readonly LayerContents[] | undefined;
   #tree: Tree | undefined;
   #shown: ShownContents | undefined;
+  #start: StartOrder | undefined;
 
   constructor(record: ImageRecord, tocBytes: Uint8Array, shownBytes: Uint8Array) {
     this.record = record;
@@ -56,6 +58,16 @@ export class LoadedImage {
       this.layerContents.reduce((sum, { contents }) => sum + contents.sizeBytes.length, 0),
     );
     return this.#shown;
+  }
+
+  /** What it opens first, as far as that was found out at ingest. */
+  get start(): StartOrder {
+    const { startOrder } = this.record;
+    this.#start ??=
+      startOrder === undefined
+        ? new Uint32Array(0)
+        : this.#sound(() => decodeStartOrder(startOrder, this.shown.content.length));
+    return this.#start;
   }
 
   /** What of it matters to one who has it: decoded anew at each call, as there may be hundreds. */

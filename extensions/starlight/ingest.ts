@@ -36,6 +36,8 @@ export interface IngesterOptions {
   readonly images: ImageStore;
   /** Told of the outcome of every ingest that was begun. */
   readonly onEnd?: (event: IngestEvent) => void;
+  /** Told what kept an ingest from finding out what an image opens first; it goes on without. */
+  readonly onStartUnknown?: (error: unknown) => void;
 }
 
 export interface IngestEvent {
@@ -60,14 +62,16 @@ export class Ingester {
   readonly #images: ImageStore;
   readonly #scanner: LayerScanner;
   readonly #onEnd: (event: IngestEvent) => void;
+  readonly #onStartUnknown: (error: unknown) => void;
   readonly #flights = new SingleFlight<IngestResult>();
   readonly #closed = new AbortController();
 
-  constructor({ directory, images, onEnd }: IngesterOptions) {
+  constructor({ directory, images, onEnd, onStartUnknown }: IngesterOptions) {
     this.#directory = directory;
     this.#images = images;
     this.#scanner = new LayerScanner(directory);
     this.#onEnd = onEnd ?? (() => undefined);
+    this.#onStartUnknown = onStartUnknown ?? (() => undefined);
   }
 
   /**
@@ -189,7 +193,8 @@ export class Ingester {
   ) {
     const summary = await this.#directory.summary(document.digest, signal);
     if (summary !== undefined) return { kind: 'known', summary } as const;
-    return await readImage(repository, document, platform, this.#scanner, scanned, signal);
+    const reading = { scanner: this.#scanner, scanned, onStartUnknown: this.#onStartUnknown };
+    return await readImage(repository, document, platform, reading, signal);
   }
 
   /** The ranks of the version before, for the files that are still there. */

@@ -24,9 +24,10 @@ export interface PlannedPayloads {
 
 /** What the optimizer chose, each payload with the layer blob that it is copied from. */
 export function planPayloads({ names, wanted, ranks, held }: PayloadRequest): PlannedPayloads {
-  const images = wanted.map(({ layerContents, shown }, row) => ({
+  const images = wanted.map(({ layerContents, shown, start }, row) => ({
     layers: layerContents,
     shown,
+    start,
     ranks: ranks[row] ?? [],
   }));
   const { files, payloads } = planDelta(images, held);

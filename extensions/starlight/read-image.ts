@@ -11,14 +11,17 @@ import {
 } from '../../schemas/oci/types.ts';
 import { TocError } from '../../schemas/toc/error.ts';
 import { decodeImageToc, joinLayerTocs } from '../../schemas/toc/image-toc.ts';
+import type { LayerToc } from '../../schemas/toc/layer-toc.ts';
 import { mergeLayers } from '../../schemas/toc/merge.ts';
+import type { Tree } from '../../schemas/toc/tree.ts';
 import type { ImageRecord, LayerRecord, RawDocument } from './directory.ts';
-import { imageCommand } from './image-command.ts';
+import { imageProcess } from './image-command.ts';
 import type { LayerScanner } from './layer-scanner.ts';
 import { encodeShown, shownContents } from './optimizer/shown.ts';
 import { pack, unpack } from './packed.ts';
 import { recognise } from './recognise.ts';
 import type { CallerRepository } from './resolve.ts';
+import { findStart } from './start/find-start.ts';
 import { StarlightError } from './starlight-error.ts';
 
 /** The largest image config that is read; containerd stops at 4 MiB as well. */
@@ -27,6 +30,14 @@ const MAX_CONFIG_BYTES = 4 * 1024 * 1024;
 export type ReadImage =
   | { readonly kind: 'image'; readonly image: ImageRecord; readonly layers: readonly LayerRecord[] }
   | { readonly kind: 'not-converted'; readonly reason: string; readonly platform: string };
+
+export interface ImageReading {
+  readonly scanner: LayerScanner;
+  /** What the ingest has read so far; added to. */
+  readonly scanned: Map<Digest, LayerRecord>;
+  /** Told why it is not known what an image opens first: it is taken in all the same. */
+  readonly onStartUnknown: (error: unknown) => void;
+}
 
 /**
  * Reads a converted image from its registry and proves it: every layer is what its digest says, unpacks to the
@@ -37,8 +48,7 @@ export async function readImage(
   repository: CallerRepository,
   document: RawDocument,
   indexPlatform: Platform | undefined,
-  scanner: LayerScanner,
-  scanned: Map<Digest, LayerRecord>,
+  { scanner, scanned, onStartUnknown }: ImageReading,
   signal: AbortSignal,
 ): Promise<ReadImage> {
   const refuse = (reason: string, cause?: unknown): never => {
@@ -84,14 +94,25 @@ export async function readImage(
     );
   }
   const tables = decodeImageToc(toc);
+  let tree: Tree;
   let shown: Uint8Array;
   try {
-    shown = encodeShown(shownContents(tables, mergeLayers(tables), imageCommand(config.bytes)));
+    tree = mergeLayers(tables);
+    shown = encodeShown(shownContents(tables, tree, imageProcess(config.bytes).command));
   } catch (error) {
     return error instanceof TocError
       ? refuse(`its layers cannot be applied: ${error.message}`, error)
       : fail(error);
   }
+  const readable = {
+    tree,
+    layers: layers.map(({ digest }, row) => ({ digest, toc: tables[row] as LayerToc })), // joined from them above
+  };
+  const start = await findStart(repository, readable, config.bytes, signal).catch((error: unknown) => {
+    signal.throwIfAborted();
+    onStartUnknown(error);
+    return undefined;
+  });
   const image: ImageRecord = {
     manifest: document,
     config,
@@ -100,6 +121,7 @@ export async function readImage(
     tocBound: recognition.kind === 'starlight',
     toc: await pack(toc),
     shown: await pack(shown),
+    ...(start === undefined ? {} : { startOrder: start }),
     layers: layers.map(({ digest, diffId, sizeBytes }) => ({ digest, diffId, sizeBytes })),
   };
   return { kind: 'image', image, layers };

@@ -97,8 +97,8 @@ async function insertImage(sql: Sql, image: ImageRecord, inherited: readonly Ran
   );
   const inserted = await sql.query(
     `INSERT INTO manifest (digest, media_type, bytes, config_digest, platform, toc_digest, toc_bound, toc, toc_size_bytes,
-                           shown, shown_size_bytes)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING RETURNING digest`,
+                           shown, shown_size_bytes, start_order)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING RETURNING digest`,
     [
       manifest.digest,
       manifest.mediaType,
@@ -111,6 +111,7 @@ async function insertImage(sql: Sql, image: ImageRecord, inherited: readonly Ran
       image.toc.sizeBytes,
       image.shown.bytes,
       image.shown.sizeBytes,
+      image.startOrder ?? null,
     ],
   );
   if (inserted.length === 0) return false;

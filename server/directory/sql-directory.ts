@@ -53,7 +53,7 @@ export class SqlDirectory implements Directory {
     signal.throwIfAborted();
     const found = await this.#database.query(
       `SELECT m.digest, m.media_type, m.bytes, m.platform, m.toc_digest, m.toc_bound, m.toc, m.toc_size_bytes,
-              m.shown, m.shown_size_bytes,
+              m.shown, m.shown_size_bytes, m.start_order,
               c.digest AS config_digest, c.media_type AS config_media_type, c.bytes AS config_bytes
          FROM manifest m JOIN config c ON c.digest = m.config_digest WHERE m.digest = $1`,
       [manifest],
@@ -81,6 +81,7 @@ export class SqlDirectory implements Directory {
       tocBound: row.flag('toc_bound'),
       toc: { bytes: row.bytes('toc'), sizeBytes: row.count('toc_size_bytes') },
       shown: { bytes: row.bytes('shown'), sizeBytes: row.count('shown_size_bytes') },
+      ...(found[0]['start_order'] === null ? {} : { startOrder: row.bytes('start_order') }),
       layers: layers.map((fields) => {
         const layer = new RowReader(fields);
         return {

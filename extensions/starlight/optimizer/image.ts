@@ -1,6 +1,7 @@
 import type { ContentColumns, PayloadColumns } from '../../../schemas/toc/layer-toc.ts';
 import type { Rank } from './ranks.ts';
 import type { ShownContents } from './shown.ts';
+import type { StartOrder } from './start-order.ts';
 
 /** What a layer stores, without the entries that use it. */
 export interface LayerContents {
@@ -21,6 +22,8 @@ export interface WantedImage {
   /** The lowest first. */
   readonly layers: readonly LayerContents[];
   readonly shown: ShownContents;
+  /** What it opens first, for contents that nobody has traced. */
+  readonly start: StartOrder;
   /** What was opened in traces of it, or of its predecessors; in no order. */
   readonly ranks: readonly Pick<Rank, 'content' | 'rankSum' | 'hits'>[];
 }

@@ -10,8 +10,9 @@ const LARGEST_KIND = 255;
 
 /**
  * The rows of the missing contents in the order in which they are to be sent. First what was opened in
- * traces, by average place, ties by digest. Then the rest: by how likely it is wanted at the start, small
- * before large, and as it lies in the layers.
+ * traces, by average place, ties by digest. Then what is known to be opened at the start, in that order; of
+ * several images the first of each, then the second of each. Then the rest: by how likely it is wanted at the
+ * start, small before large, and as it lies in the layers.
  *
  * @param words of each image, the digests of the contents of its layers
  */
@@ -26,7 +27,9 @@ export function order(
   /** Where the digest of a traced one stands. */
   const inImage = new Uint16Array(missing.count);
   const atContent = new Uint32Array(missing.count);
-  for (const [image, { shown, ranks }] of images.entries()) {
+  /** Place in the order of starting. */
+  const place = new Uint32Array(missing.count).fill(NO_PLACE);
+  for (const [image, { shown, start, ranks }] of images.entries()) {
     const rows = missing.rows[image] ?? new Uint32Array(0);
     const average = averageRanks(shown.content.length, ranks);
     for (let content = 0; content < rows.length; content += 1) {
@@ -39,6 +42,10 @@ export function order(
       inImage[row] = image;
       atContent[row] = shown.content[content] ?? 0;
     }
+    for (const [at, content] of start.entries()) {
+      const row = rows[content] ?? NOT_MISSING;
+      if (row !== NOT_MISSING) place[row] = Math.min(place[row] ?? NO_PLACE, at * images.length + image);
+    }
   }
   const digests = words.map((one) => new Uint8Array(one.buffer, one.byteOffset, one.byteLength));
   const digestOrder = (a: number, b: number): number => {
@@ -48,23 +55,31 @@ export function order(
     return compareBytes(left, from, from + 32, right, to, to + 32);
   };
   const traced: number[] = [];
+  const starting: number[] = [];
   for (let row = 0; row < rank.length; row += 1) {
     if (rank[row] !== Number.POSITIVE_INFINITY) traced.push(row);
+    else if (place[row] !== NO_PLACE) starting.push(row);
   }
   traced.sort((a, b) => (rank[a] ?? 0) - (rank[b] ?? 0) || digestOrder(a, b));
+  starting.sort((a, b) => (place[a] ?? 0) - (place[b] ?? 0));
+  const first = [...traced, ...starting];
+  const rest = new Uint8Array(missing.count).fill(1);
+  for (const row of first) rest[row] = 0;
   const out = new Uint32Array(missing.count);
-  out.set(traced);
-  out.set(untraced(rank, kind, placement), traced.length);
+  out.set(first);
+  out.set(unknown(rest, kind, placement), first.length);
   return out;
 }
 
-/** The rows without a rank. Sorted as numbers, whose highest bits are kind and size, whose lowest the place. */
-function untraced(rank: Float64Array, kind: Uint8Array, placement: Placement): Uint32Array {
-  const keys = new Float64Array(rank.length);
+const NO_PLACE = 0xffffffff;
+
+/** The rows of `rest` that are 1. Sorted as numbers, whose highest bits are kind and size, whose lowest the place. */
+function unknown(rest: Uint8Array, kind: Uint8Array, placement: Placement): Uint32Array {
+  const keys = new Float64Array(rest.length);
   let highest = 0;
   let count = 0;
-  for (let row = 0; row < rank.length; row += 1) {
-    if (rank[row] !== Number.POSITIVE_INFINITY) continue;
+  for (let row = 0; row < rest.length; row += 1) {
+    if (rest[row] === 0) continue;
     const content = placement.content[row] ?? 0;
     const group = (kind[row] ?? 0) * SIZE_STEPS + sizeStep(placement.sizeBytes[row] ?? 0);
     keys[count] = group * 2 ** 32 + content;
@@ -72,8 +87,8 @@ function untraced(rank: Float64Array, kind: Uint8Array, placement: Placement): U
     count += 1;
   }
   const rowOf = new Uint32Array(highest + 1);
-  for (let row = 0; row < rank.length; row += 1) {
-    if (rank[row] === Number.POSITIVE_INFINITY) rowOf[placement.content[row] ?? 0] = row;
+  for (let row = 0; row < rest.length; row += 1) {
+    if (rest[row] === 1) rowOf[placement.content[row] ?? 0] = row;
   }
   const sorted = keys.subarray(0, count).sort();
   const rows = new Uint32Array(count);

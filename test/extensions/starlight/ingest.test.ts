@@ -7,6 +7,8 @@ import { StarlightError, type StarlightFault } from '../../../extensions/starlig
 import { ANNOTATION } from '../../../schemas/oci/annotations.ts';
 import { digestOf } from '../../../schemas/oci/digest.ts';
 import { MEDIA_TYPE } from '../../../schemas/oci/media-types.ts';
+import { decodeStartOrder } from '../../../extensions/starlight/optimizer/start-order.ts';
+import { madeElf } from '../../support/made-elf.ts';
 import { directory as dir, file } from '../../support/tar.ts';
 import { FakeRegistry } from './fake-registry.ts';
 import { document, type MadeImage, makeImage, makeIndex } from './made-image.ts';
@@ -55,7 +57,7 @@ describe('Ingester', function () {
     const told = { platform: 'linux/amd64', manifestDigest: digest, tocDigest: image.tocDigest };
     assert.deepEqual(first.images, [{ ...told, status: 'ingested' }]);
     const reads = registry.blobReads().length;
-    assert.equal(reads, 3, 'config and two layers');
+    assert.equal(reads, 4, 'config and two layers, and the command by range');
     assert.deepEqual((await ingest('v1')).images, [{ ...told, status: 'already' }]);
     assert.equal(registry.blobReads().length, reads, 'nothing is read again');
     const record = await database.image(digest, SIGNAL);
@@ -113,7 +115,7 @@ describe('Ingester', function () {
     registry.push(name, 'v1', image);
     const results = await Promise.all(Array.from({ length: 10 }, () => ingest('v1')));
     assert.equal(new Set(results).size, 1);
-    assert.equal(registry.blobReads().length, 3);
+    assert.equal(registry.blobReads().length, 4);
   });
 
   it('is safe when two replicas do it at once', async () => {
@@ -155,6 +157,67 @@ describe('Ingester', function () {
       2,
       're-notify keeps ranks',
     );
+  });
+
+  /** Two layers with a program in one and its library in the other, and what it does not need. */
+  const startLayers = () => {
+    const program = madeElf({ interpreter: '/lib/ld.so', needed: ['libapp.so'], soname: name });
+    return [
+      [file('lib/libapp.so', madeElf({ soname: `libapp.so ${name}` })), file('a', `${name} a`)],
+      [
+        file('lib/libother.so', madeElf({ soname: `other ${name}` })),
+        file('bin/app', program, { mode: 0o755 }),
+      ],
+    ];
+  };
+
+  it('notes what an image opens first', async () => {
+    const image = await makeImage(startLayers());
+    registry.push(name, 'v1', image);
+    await ingest('v1');
+    const loaded = await new ImageStore(database, 1 << 26).image(image.manifest.digest, SIGNAL);
+    assert.ok(loaded !== undefined);
+    const { tree, start, shown } = loaded;
+    const contents = ['bin/app', 'lib/libapp.so'].map((path) => tree.content[tree.resolve(path)]);
+    assert.deepEqual([...start], contents);
+    assert.ok(loaded.record.startOrder !== undefined);
+    assert.deepEqual(decodeStartOrder(loaded.record.startOrder, shown.content.length), start);
+    const reads = registry.blobReads().length;
+    await ingest('v1');
+    assert.equal(registry.blobReads().length, reads, 'once');
+  });
+
+  it('takes in an image all the same when what it opens first cannot be read', async () => {
+    const image = await makeImage(startLayers());
+    registry.push(name, 'v1', image);
+    const told: unknown[] = [];
+    const images = new ImageStore(database, 1 << 26);
+    const failing = new Ingester({
+      directory: database,
+      images,
+      onStartUnknown: (error) => told.push(error),
+    });
+    const away = new RegistryReadError({ kind: 'unavailable' }, 'away');
+    registry.onBlob = () => {
+      if (registry.asked.at(-1)?.endsWith(' ') === false) throw away;
+    };
+    const repository = { registry: 'r', reader: registry, name, auth: undefined };
+    const { images: results } = await failing.ingest(repository, 'v1', SIGNAL);
+    assert.equal(results[0]?.status, 'ingested');
+    assert.deepEqual(told, [away]);
+    const loaded = await images.image(image.manifest.digest, SIGNAL);
+    assert.equal(loaded?.record.startOrder, undefined);
+    assert.equal(loaded?.start.length, 0);
+  });
+
+  it('stops where it is when the last who waits leaves while that is read', async () => {
+    registry.push(name, 'v1', await makeImage(startLayers()));
+    const leaving = new AbortController();
+    registry.onBlob = () => {
+      if (registry.asked.at(-1)?.endsWith(' ') === false) leaving.abort(new Error('left'));
+    };
+    const repository = { registry: 'r', reader: registry, name, auth: undefined };
+    await assert.rejects(ingester.ingest(repository, 'v1', leaving.signal), /left/);
   });
 
   it('checks that the caller may read a layer that is known from elsewhere', async () => {

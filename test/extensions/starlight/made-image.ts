@@ -26,6 +26,8 @@ export interface MadeImage {
 export interface MakeOptions {
   readonly architecture?: string;
   readonly command?: readonly string[];
+  /** Further fields of the config's own config. */
+  readonly process?: Readonly<Record<string, unknown>>;
   /** Instead of the true one; null leaves the annotation out. */
   readonly tocDigest?: string | null;
   readonly layerAnnotations?: Readonly<Record<string, string>>;
@@ -56,7 +58,7 @@ export async function makeImage(
   const config = document(MEDIA_TYPE.ociConfig, {
     os: 'linux',
     architecture: options.architecture ?? 'amd64',
-    config: { Cmd: options.command ?? ['/bin/app'] },
+    config: { Cmd: options.command ?? ['/bin/app'], ...options.process },
     rootfs: { type: 'layers', diff_ids: options.diffIds ?? scanned.map(({ diffId }) => diffId) },
   });
   const layerBlobs = blobs.map((blob) => document(MEDIA_TYPE.ociLayerGzip, blob));

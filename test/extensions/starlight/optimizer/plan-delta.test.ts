@@ -7,6 +7,7 @@ import {
 } from '../../../../extensions/starlight/optimizer/image.ts';
 import { type DeltaPlan, planDelta } from '../../../../extensions/starlight/optimizer/plan-delta.ts';
 import { decodeShown, encodeShown, shownContents } from '../../../../extensions/starlight/optimizer/shown.ts';
+import { startOrder } from '../../../../extensions/starlight/optimizer/start-order.ts';
 import { digestAt } from '../../../../schemas/oci/digest.ts';
 import { mergeLayers } from '../../../../schemas/toc/merge.ts';
 import { NONE } from '../../../../schemas/toc/tree.ts';
@@ -28,6 +29,7 @@ function image(
   layers: Layers,
   ranks: Readonly<Record<string, readonly [sum: number, hits: number]>> = {},
   command: readonly string[] = [],
+  start: readonly string[] = [],
 ): WantedImage {
   for (const [, , rest] of layers.flat()) {
     const text = rest?.content ?? '';
@@ -43,6 +45,10 @@ function image(
   return {
     layers: tocs,
     shown: decodeShown(encodeShown(shown), contentCount),
+    start: startOrder(
+      tree,
+      start.map((path) => tree.resolve(path)),
+    ),
     ranks: Object.entries(ranks).map(([path, [rankSum, hits]]) => ({
       content: tree.content[tree.resolve(path)] ?? NONE,
       rankSum,
@@ -212,6 +218,47 @@ const cases: readonly (readonly [
     ['1'],
   ],
 
+  [
+    'untraced: what is known to be opened at the start, in that order, before all else',
+    [
+      image(
+        [[file('a', '1'), file('bin/app', 'app'), file('b', '2'), file('c', '3')]],
+        {},
+        ['app'],
+        ['c', 'a'],
+      ),
+    ],
+    [],
+    ['3', '1', 'app', '2'],
+  ],
+  [
+    'what was opened before what is only known to be',
+    [
+      image(
+        [[file('a', '1'), file('b', '2'), file('c', '3'), file('d', '4')]],
+        { d: [7, 1] },
+        [],
+        ['c', 'd', 'a'],
+      ),
+    ],
+    [],
+    ['4', '3', '1', '2'],
+  ],
+  [
+    'untraced: of several images the first of each, then the second of each',
+    [
+      image([[file('a', '1'), file('b', '2'), file('x', '5')]], {}, [], ['b', 'a']),
+      image([[file('c', '3'), file('d', '4'), file('b', '2')]], {}, [], ['d', 'c', 'b']),
+    ],
+    [],
+    ['2', '4', '1', '3', '5'],
+  ],
+  [
+    'of what is known to be opened only what is missing',
+    [image([[file('a', '1'), file('b', '2'), file('c', '3')]], {}, [], ['c', 'b'])],
+    [[[file('x', '3')]]],
+    ['2', '1'],
+  ],
   [
     'untraced: the command first, then loader, libraries, programs, the rest, documents',
     [

@@ -58,7 +58,8 @@ class FakeDaemon {
   }
 }
 
-describe('ctr-starlight', () => {
+describe('ctr-starlight', function () {
+  this.timeout(60_000); // a process per command
   let daemon: FakeDaemon;
   beforeEach(async () => {
     daemon = new FakeDaemon();

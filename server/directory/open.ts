@@ -1,17 +1,36 @@
 import type { Directory } from '../../extensions/starlight/directory.ts';
+import { JOB_LIMITS, type JobLimits, type JobQueue } from '../../extensions/starlight/jobs/job-queue.ts';
 import { migrate, readMigrations } from './migrations.ts';
 import { openPglite } from './pglite.ts';
 import { openPostgres, type PostgresOptions } from './postgres.ts';
 import type { SqlDatabase } from './sql.ts';
 import { SqlDirectory } from './sql-directory.ts';
+import { SqlJobQueue } from './sql-job-queue.ts';
 
 /** PostgreSQL, or PGlite in a directory of its own, or, for tests, in memory. */
 export type DirectoryOptions =
   | ({ readonly kind: 'postgres' } & PostgresOptions)
   | { readonly kind: 'pglite'; readonly path?: string };
 
-/** Opens the directory and brings its schema up to date. */
+/** What one database holds. Closing the directory closes it. */
+export interface Stores {
+  readonly directory: Directory;
+  readonly jobs: JobQueue;
+}
+
+export interface StoreOptions {
+  readonly jobLimits?: JobLimits;
+  /** Since 1970. */
+  readonly nowMs?: () => number;
+}
+
+/** Opens the directory alone. */
 export async function openDirectory(options: DirectoryOptions): Promise<Directory> {
+  return (await openStores(options)).directory;
+}
+
+/** Opens the directory and the queue of jobs, and brings their schema up to date. */
+export async function openStores(options: DirectoryOptions, store: StoreOptions = {}): Promise<Stores> {
   const database = await openDatabase(options);
   try {
     await migrate(database, await readMigrations());
@@ -19,7 +38,8 @@ export async function openDirectory(options: DirectoryOptions): Promise<Director
     await database.close().catch(() => undefined); // the first error is the one to tell
     throw error;
   }
-  return new SqlDirectory(database);
+  const { jobLimits = JOB_LIMITS, nowMs = Date.now } = store;
+  return { directory: new SqlDirectory(database), jobs: new SqlJobQueue(database, jobLimits, nowMs) };
 }
 
 async function openDatabase(options: DirectoryOptions): Promise<SqlDatabase> {

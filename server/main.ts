@@ -10,6 +10,7 @@ import { limitRequests } from './limits/limit-requests.ts';
 import { createLogger, type Logger } from './log.ts';
 import type { Part } from './part.ts';
 import { registryPart } from './registry-part.ts';
+import { FileSender } from './sendfile/file-sender.ts';
 import { starlightPart } from './starlight.ts';
 
 // The composition root of starlight-proxy: reads the configuration, wires, runs until SIGTERM.
@@ -19,16 +20,25 @@ const NAME = 'starlight-proxy';
 interface Running {
   readonly server: HttpServer;
   readonly parts: readonly Part[];
+  readonly files: FileSender | undefined;
 }
 
 async function start(config: ServerConfig, logger: Logger): Promise<Running> {
   const registry = await registryPart(config, logger);
   // Extensions are wired here: each is a Part, and gets `registry.reader` and what else it needs.
   const parts: readonly Part[] = [registry, await starlightPart(config, registry, logger)];
+  const files = await FileSender.create(
+    config.listen.idleTimeoutMs,
+    (error) => logger.error({ err: error }, 'the sending thread died: files are streamed from now on'),
+    (reason) => logger.info({ reason: String(reason) }, 'no sendfile here: files are streamed'),
+  );
   let server: HttpServer | undefined;
   const app = createApp({
     registry: registry.registry,
-    distribution: config.upstream?.namespace === undefined ? {} : { namespace: config.upstream.namespace },
+    distribution: {
+      ...(config.upstream?.namespace === undefined ? {} : { namespace: config.upstream.namespace }),
+      ...(files === undefined ? {} : { files }),
+    },
     routes: [limitRequests(config.limits), ...parts.flatMap((part) => part.routes)],
     health: {
       checks: parts.flatMap((part) => part.checks),
@@ -39,7 +49,7 @@ async function start(config: ServerConfig, logger: Logger): Promise<Running> {
     nowMs: () => performance.now(),
   });
   server = await listen(app.callback(), config.listen);
-  return { server, parts };
+  return { server, parts, files };
 }
 
 function readConfig(): ServerConfig {
@@ -73,7 +83,7 @@ async function main(): Promise<number> {
     logger.fatal({ err: error }, 'cannot start');
     return 1;
   }
-  const { server, parts } = running;
+  const { server, parts, files } = running;
   process.on('SIGHUP', () => {
     logger.info('reading files again');
     for (const reload of parts.flatMap((part) => part.reloading ?? [])) void reload();
@@ -86,6 +96,7 @@ async function main(): Promise<number> {
   const clean = await shutDown({
     steps: [
       { name: 'http', close: (cut) => server.close(cut) },
+      ...(files === undefined ? [] : [{ name: 'sendfile', close: () => files.close() }]),
       ...parts.flatMap((part) => part.closing).reverse(),
     ],
     drainLimitMs: config.shutdown.drainLimitMs,

@@ -1,6 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { pipeline } from 'node:stream/promises';
+import { FileBody } from './registry/file-body.ts';
 import type { RegistryAnswer } from './registry/registry.ts';
+import type { FileSender } from './sendfile/file-sender.ts';
 
 /** How long what a client still sends is read after it was answered, so that it gets to see the answer. */
 const LINGER_MS = 5_000;
@@ -9,6 +11,7 @@ const LINGER_MS = 5_000;
  * Writes an answer out as it is, streaming. A body that breaks off cuts the connection, since only that tells
  * the client that it has not got everything.
  *
+ * @param files sends bodies that are files; without it, and where it cannot, they are streamed.
  * @throws what broke the body or the connection; nothing more can be answered then.
  */
 export async function sendAnswer(
@@ -16,6 +19,7 @@ export async function sendAnswer(
   request: IncomingMessage,
   response: ServerResponse,
   signal: AbortSignal,
+  files?: FileSender,
 ): Promise<void> {
   const { status, headers, body } = answer;
   if (signal.aborted || response.destroyed) {
@@ -25,7 +29,9 @@ export async function sendAnswer(
   }
   response.writeHead(status, headers.flat());
   if (body === undefined || body instanceof Uint8Array) response.end(body);
-  else await pipeline(body, response, { signal });
+  else if (!(body instanceof FileBody && (await files?.send(body, response, signal)) === true)) {
+    await pipeline(body, response, { signal });
+  }
   linger(request);
 }
 

@@ -4,6 +4,7 @@ import { REGISTRY_METHODS } from '../registry/registry.ts';
 import { RegistryError } from '../registry/registry-error.ts';
 import type { RequestState } from '../request-state.ts';
 import { sendAnswer } from '../send-answer.ts';
+import type { FileSender } from '../sendfile/file-sender.ts';
 import { ENDPOINT_METHODS, parseEndpoint } from './endpoint.ts';
 
 /** A host, with or without a port, as containerd names the registry that it takes us for a mirror of. */
@@ -12,6 +13,8 @@ const NAMESPACE = /^(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,253})|\[[0-9a-fA-F:]{2,45}\
 export interface DistributionOptions {
   /** The one namespace (`?ns=`) that is served; undefined serves any. */
   readonly namespace?: string;
+  /** Sends blobs that are files of this machine; without it they are streamed. */
+  readonly files?: FileSender;
 }
 
 /** The endpoints of the OCI distribution API below `/v2/`, answered by one registry. Everything else is passed on. */
@@ -43,7 +46,13 @@ export function distributionRoutes(
     });
     const named = namespace === undefined ? [] : ([['OCI-Namespace', namespace]] as const);
     ctx.respond = false;
-    await sendAnswer({ ...answer, headers: [...answer.headers, ...named] }, ctx.req, ctx.res, signal);
+    await sendAnswer(
+      { ...answer, headers: [...answer.headers, ...named] },
+      ctx.req,
+      ctx.res,
+      signal,
+      options.files,
+    );
   };
 }
 

@@ -7,11 +7,11 @@ import { freePort } from '../../scripts/lib/free-port.ts';
 export class DockerRegistry implements AsyncDisposable {
   /** `127.0.0.1:<port>`, as references name it. */
   readonly host: string;
-  readonly #server: Server;
+  readonly server: Server;
 
   private constructor(host: string, server: Server) {
     this.host = host;
-    this.#server = server;
+    this.server = server;
   }
 
   static async start(directory: string): Promise<DockerRegistry> {
@@ -34,6 +34,6 @@ http: { addr: "${host}" }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#server.stop();
+    await this.server.stop();
   }
 }

@@ -1,15 +1,14 @@
 import { constants, type Dirent } from 'node:fs';
 import { type FileHandle, link, mkdir, open, opendir, rename, rm, stat, unlink } from 'node:fs/promises';
-import { Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 import { syncDirectory } from '../../../schemas/disk/durable-file.ts';
 import type { Digest } from '../../../schemas/oci/digest.ts';
 import { type RepositoryName, repositoryName } from '../repository-name.ts';
 import { errorCode, isMissing } from '../../../schemas/process/system-error.ts';
+import { FileBody } from '../file-body.ts';
 import type { LayoutIndexes } from './layout-index.ts';
 import { RepositoryFiles } from './repository-files.ts';
 
-/** What one read from a blob's file takes at most. */
-const READ_BYTES = 256 << 10;
 /** A cross-mount that names no source looks into at most this many directories. */
 const MAX_DIRECTORIES_SEARCHED = 10_000;
 
@@ -146,20 +145,8 @@ function openBlob(handle: FileHandle, sizeBytes: number): OpenBlob {
     sizeBytes,
     close: () => handle.close(),
     stream: (range) =>
-      sizeBytes === 0
-        ? Readable.from(closing(handle))
-        : handle.createReadStream({
-            start: range?.start ?? 0,
-            end: range?.end ?? sizeBytes - 1,
-            highWaterMark: READ_BYTES,
-            autoClose: true,
-          }),
+      new FileBody(handle, range?.start ?? 0, range === undefined ? sizeBytes : range.end - range.start + 1),
   };
-}
-
-// biome-ignore lint/correctness/useYield: an empty body that closes its file
-async function* closing(handle: FileHandle): AsyncGenerator<Uint8Array> {
-  await handle.close();
 }
 
 /** Removes a file that may already be gone. */

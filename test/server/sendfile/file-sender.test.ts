@@ -111,7 +111,7 @@ const openFiles = (path: string) =>
     }
   });
 
-describe('FileSender', function () {
+describe('FileSender', () => {
   before(function () {
     if (process.platform !== 'linux') this.skip();
   });

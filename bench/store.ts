@@ -96,6 +96,7 @@ async function throughTheStore(fsync: 'none' | 'image'): Promise<void> {
     store,
     fetch: { concurrency: 1 } as never, // likewise
     demandDistanceBytes: 0,
+    makeRoom: async () => false,
     reopen: () => Promise.reject(new Error('the bundle did not change')),
     log: pino({ level: 'silent' }),
   });

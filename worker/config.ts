@@ -71,6 +71,14 @@ export const WorkerConfigSchema = Type.Object({
       default: 'image',
       description: 'When contents are forced to the disk: never, once per image, or each by itself.',
     }),
+    quotaBytes: Type.Integer({
+      minimum: 0,
+      maximum: Number.MAX_SAFE_INTEGER,
+      default: 0,
+      description:
+        'What the contents of images may take up on the disk. Images that nothing needs are then kept for later ' +
+        'updates, and those used longest ago removed when room is needed. 0: no limit, and nothing is kept.',
+    }),
   }),
   download: Type.Object({
     retries: Count(10, 0, 10_000, 'Cuts in a row, without a byte of progress, after which a download fails.'),

@@ -21,6 +21,7 @@ import { Collector } from './images/collector.ts';
 import { DocumentFiles } from './images/document-files.ts';
 import { LabelPulls } from './images/label-pulls.ts';
 import { Registration } from './images/registration.ts';
+import { Room } from './images/room.ts';
 import { StarlightImages } from './images/starlight-images.ts';
 import { TreeMounts } from './images/tree-mounts.ts';
 import { TableCache } from './images/trees.ts';
@@ -28,6 +29,7 @@ import { createSnapshotter } from './snapshotter/create-snapshotter.ts';
 import { serveSnapshotter } from './snapshotter/serve-snapshotter.ts';
 import type { Snapshotter } from './snapshotter/snapshotter.ts';
 import { ContentStore } from './store/content-store.ts';
+import { Quota } from './store/quota.ts';
 import { TraceRecorder } from './trace/trace-recorder.ts';
 
 export type DaemonOptions = {
@@ -91,16 +93,14 @@ async function wire(options: DaemonOptions, steps: ShutdownStep[]): Promise<void
   });
   closing('traces', async () => recorder.flush());
 
-  const snapshotterSlot: { snapshotter?: Snapshotter } = {};
+  const slot: { snapshotter?: Snapshotter; mounts?: TreeMounts } = {};
+  const quota = new Quota(config.store.quotaBytes);
   const collector = new Collector({
-    catalogue,
-    documents,
-    tables,
-    store,
-    liveChains: () => liveChains(snapshotterSlot.snapshotter),
-    nowMs,
+    ...{ catalogue, documents, tables, store, quota, nowMs },
+    liveChains: () => liveChains(slot.snapshotter, slot.mounts),
     log: log.child({ part: 'collector' }),
   });
+  const room = new Room({ store, quota, collector, log: log.child({ part: 'store' }) });
   const backoff = {
     retries: config.download.retries,
     firstMs: config.download.retryDelayMs,
@@ -112,7 +112,8 @@ async function wire(options: DaemonOptions, steps: ShutdownStep[]): Promise<void
   const configured = fileCredentials(config.registry.dockerConfig);
   const credentialsOf = (host: string) => configured(host, stopping.signal);
   const downloads = new Downloads({
-    ...{ root, proxy, store, fetch, documents, tables, catalogue, collector, credentialsOf, backoff, nowMs },
+    ...{ root, proxy, store, fetch, documents, tables, catalogue, collector, room, credentialsOf },
+    ...{ backoff, nowMs },
     trust: config.trust,
     demandDistanceBytes: config.download.demandDistanceBytes,
     fromLimit: config.download.fromLimit,
@@ -125,13 +126,15 @@ async function wire(options: DaemonOptions, steps: ShutdownStep[]): Promise<void
     waitLimitMs: config.filesystem.waitLimitMs,
     log: log.child({ part: 'mounts' }),
   });
+  slot.mounts = mounts;
   const labelPulls = new LabelPulls({ downloads, platform: hostPlatform(), nowMs, log: downloadLog });
-  const images = new StarlightImages(catalogue, mounts, labelPulls, () =>
-    collector.schedule(stopping.signal),
-  );
+  const images = new StarlightImages(catalogue, mounts, labelPulls, (chainId) => {
+    catalogue.setUsedUntil(chainId, nowMs());
+    collector.schedule(stopping.signal);
+  });
   const snapshotterLog = log.child({ part: 'snapshotter' });
   const snapshotter = await createSnapshotter({ root, remoteImages: images, log: snapshotterLog });
-  snapshotterSlot.snapshotter = snapshotter;
+  slot.snapshotter = snapshotter;
   closing('snapshotter', () => snapshotter.close());
   closing('collector', () => collector.close());
   closing('downloads', () => downloads.close());
@@ -150,7 +153,7 @@ async function wire(options: DaemonOptions, steps: ShutdownStep[]): Promise<void
   const pulls = new PullService({ downloads, catalogue, collector, registration, nowMs, log });
   const actions = controlActions({
     ...{ version, driver: driver.name, containerdAddress: config.containerd.address, pulls, downloads },
-    ...{ catalogue, collector, mounts, store, proxy, containerd, recorder, nowMs },
+    ...{ catalogue, collector, room, mounts, store, proxy, containerd, recorder, nowMs },
     scopeOf: (host, repository) => ({ host, repository, credentials: () => credentialsOf(host) }),
   });
   const control = new ControlServer(actions, log.child({ part: 'control' }));
@@ -172,9 +175,9 @@ async function wire(options: DaemonOptions, steps: ShutdownStep[]): Promise<void
   });
 }
 
-/** The chains of which containerd keeps a committed snapshot. */
-function liveChains(snapshotter: Snapshotter | undefined): ReadonlySet<ChainId> {
-  const chains = new Set<ChainId>();
+/** The chains of which containerd keeps a committed snapshot, and those that are mounted, whatever for. */
+function liveChains(snapshotter?: Snapshotter, mounts?: TreeMounts): ReadonlySet<ChainId> {
+  const chains = new Set<ChainId>(mounts?.chains);
   for (const { kind, source } of snapshotter?.list([]) ?? []) {
     if (kind === 'committed' && source.kind === 'remote') chains.add(source.chainId);
   }

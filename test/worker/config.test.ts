@@ -22,6 +22,26 @@ describe('the configuration of the daemon', () => {
     assert.equal(loaded.value.trust.unboundToc, 'refuse');
   });
 
+  it('has no quota unless one is set', () => {
+    const value = (argv: readonly string[], env: Record<string, string> = {}) => {
+      const loaded = load(argv, env);
+      assert.ok(loaded.kind === 'config', loaded.kind);
+      return loaded.value.store.quotaBytes;
+    };
+    assert.equal(value([]), 0);
+    assert.equal(value(['--store-quota-bytes', '20000000000']), 20_000_000_000);
+    assert.equal(value([], { STARLIGHT_DAEMON_STORE_QUOTA_BYTES: '4096' }), 4096);
+  });
+
+  it('tells in its help what a quota does', () => {
+    const loaded = load(['--help']);
+    assert.ok(loaded.kind === 'help', loaded.kind);
+    const text = loaded.text.replace(/\s+/g, ' ');
+    assert.match(text, /--store-quota-bytes/);
+    assert.match(text, /What the contents of images may take up on the disk/);
+    assert.match(text, /used longest ago removed when room is needed/);
+  });
+
   const bad: readonly (readonly [string, readonly string[], RegExp])[] = [
     ['a relative root', ['--root', 'state'], /root/],
     ['a root with a colon, which overlayfs would split', ['--root', '/a:b'], /root/],
@@ -43,6 +63,9 @@ describe('the configuration of the daemon', () => {
       ['--download-retry-delay-ms', '100', '--download-retry-delay-max-ms', '10'],
       /smaller/,
     ],
+    ['a negative quota', ['--store-quota-bytes', '-1'], /store-quota-bytes/],
+    ['a quota with a unit', ['--store-quota-bytes', '10G'], /store-quota-bytes/],
+    ['half a byte', ['--store-quota-bytes', '0.5'], /store-quota-bytes/],
     ['a short token', ['--proxy-token', 'short'], /proxy-token/],
   ];
   for (const [name, argv, message] of bad) {

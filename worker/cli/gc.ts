@@ -16,7 +16,7 @@ export function gcCommand(context: ContextSource): Command {
       terminal.out(
         terminal.json
           ? `${JSON.stringify(body)}\n`
-          : `removed ${body.removedImages} images and ${body.removedContents} contents, ${formatBytes(body.removedBytes)}\n`,
+          : `removed ${body.removedImages} images and ${body.removedContents} contents, freed ${formatBytes(body.removedBytes)}\n`,
       );
     });
 }

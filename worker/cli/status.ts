@@ -25,12 +25,12 @@ export function statusText(status: StatusBody): string {
   const head =
     `daemon ${status.version}, file system driver ${status.driver}, optimizer ${status.optimizer ? 'on' : 'off'}\n` +
     `proxy  ${status.proxy}\n` +
-    `store  ${status.store.contents} contents, ${formatBytes(status.store.bytes)}\n\n`;
+    `store  ${storeText(status.store)}\n\n`;
   if (status.images.length === 0) return `${head}no images yet: ctr-starlight pull REFERENCE\n`;
   const rows = status.images.map((image) => [
     image.reference,
     image.platform,
-    image.error === undefined ? image.state : `${image.state}: ${image.error}`,
+    stateText(image),
     `${image.contentsArrived}/${image.contentsTotal}`,
     `${formatBytes(image.bytesArrived)}/${formatBytes(image.bytesTotal)}`,
     image.mounted ? 'yes' : 'no',
@@ -39,4 +39,23 @@ export function statusText(status: StatusBody): string {
   return (
     head + formatTable([['IMAGE', 'PLATFORM', 'STATE', 'FILES', 'SIZE', 'MOUNTED', 'MANIFEST'], ...rows])
   );
+}
+
+function storeText({
+  contents,
+  bytes,
+  quotaBytes,
+  reservedBytes,
+  evictableBytes,
+}: StatusBody['store']): string {
+  const used = `${contents} contents, ${formatBytes(bytes)}`;
+  const parts = [quotaBytes === 0 ? used : `${used} of ${formatBytes(quotaBytes)}`];
+  if (reservedBytes > 0) parts.push(`${formatBytes(reservedBytes)} reserved for pulls under way`);
+  if (evictableBytes > 0) parts.push(`${formatBytes(evictableBytes)} evictable`);
+  return parts.join(', ');
+}
+
+function stateText(image: StatusBody['images'][number]): string {
+  if (image.error !== undefined) return `${image.state}: ${image.error}`;
+  return image.evictable ? `${image.state}, evictable` : image.state;
 }

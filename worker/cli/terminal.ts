@@ -1,3 +1,5 @@
+export { formatBytes } from '../format-bytes.ts';
+
 /** Where a command writes, and in which form: the one thing that knows standard output from a test's buffer. */
 export interface Terminal {
   readonly json: boolean;
@@ -16,20 +18,6 @@ export function processTerminal(json: boolean): Terminal {
     out: (text) => void process.stdout.write(text),
     err: (text) => void process.stderr.write(text),
   };
-}
-
-/** `1.5 MB`: decimal units, three digits. */
-export function formatBytes(bytes: number): string {
-  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
-  let value = bytes;
-  let unit = 0;
-  while (value >= 999.5 && unit < units.length - 1) {
-    value /= 1000;
-    unit++;
-  }
-  value = unit === 0 ? value : Number(value.toPrecision(3));
-  const digits = unit === 0 || value >= 100 ? 0 : value >= 10 ? 1 : 2;
-  return `${value.toFixed(digits)} ${units[unit]}`;
 }
 
 /** `850 ms`, `12.3 s`, `2 min 5 s`. */

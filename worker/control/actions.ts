@@ -4,6 +4,7 @@ import type { ProxyClient } from '../download/proxy-client.ts';
 import type { AuthScope } from '../download/auth-scope.ts';
 import type { Catalogue } from '../images/catalogue.ts';
 import type { Collector } from '../images/collector.ts';
+import type { Room } from '../images/room.ts';
 import type { TreeMounts } from '../images/tree-mounts.ts';
 import type { ContentStore } from '../store/content-store.ts';
 import { reportTraces } from '../trace/report.ts';
@@ -20,6 +21,7 @@ export type ActionsDeps = {
   readonly downloads: Downloads;
   readonly catalogue: Catalogue;
   readonly collector: Collector;
+  readonly room: Room;
   readonly mounts: TreeMounts;
   readonly store: ContentStore;
   readonly proxy: ProxyClient;
@@ -45,13 +47,15 @@ export function controlActions(deps: ActionsDeps): ControlActions {
       return { on };
     },
     report: (signal) => report(deps, signal),
-    gc: async (signal): Promise<GcBody> => deps.collector.collect(signal),
+    gc: async (signal): Promise<GcBody> => deps.collector.collectAll(signal),
     ping: (signal) => ping(deps, signal),
   };
 }
 
 async function status(deps: ActionsDeps, signal: AbortSignal): Promise<StatusBody> {
   const { catalogue, downloads, mounts } = deps;
+  const evictable = await deps.collector.evictable(signal);
+  const { contents, bytes } = await deps.store.usage(signal);
   const images = catalogue.list().flatMap((image): StatusBody['images'][number][] => {
     const active = downloads.activeOf(image.manifestDigest);
     const failed = active === undefined && image.state === 'pulling' && image.error !== undefined;
@@ -63,6 +67,7 @@ async function status(deps: ActionsDeps, signal: AbortSignal): Promise<StatusBod
       state: failed ? ('failed' as const) : image.state,
       ...(failed && image.error !== undefined ? { error: image.error } : {}),
       mounted: mounts.isMounted(image),
+      evictable: evictable.images.has(image.manifestDigest),
       ...(active?.counts() ?? countsAtRest(image)),
     };
     if (references.size === 0) references.add(`${image.host}/${image.repository}@${image.manifestDigest}`);
@@ -77,7 +82,7 @@ async function status(deps: ActionsDeps, signal: AbortSignal): Promise<StatusBod
     driver: deps.driver,
     proxy: deps.proxy.url,
     optimizer: deps.recorder.on,
-    store: await deps.store.usage(signal),
+    store: { contents, bytes, ...deps.room.status(), evictableBytes: evictable.bytes },
     images,
   };
 }

@@ -55,7 +55,17 @@ export interface StatusBody {
   readonly driver: string;
   readonly proxy: string;
   readonly optimizer: boolean;
-  readonly store: { readonly contents: number; readonly bytes: number };
+  /** Bytes are those on the disk. */
+  readonly store: {
+    readonly contents: number;
+    readonly bytes: number;
+    /** What `bytes` and `reservedBytes` may be together; 0 for no limit. */
+    readonly quotaBytes: number;
+    /** What contents on their way will take up. */
+    readonly reservedBytes: number;
+    /** What would be free without the images that nothing needs. */
+    readonly evictableBytes: number;
+  };
   readonly images: readonly ({
     readonly reference: string;
     readonly manifestDigest: string;
@@ -64,6 +74,8 @@ export interface StatusBody {
     readonly error?: string;
     readonly namespaces: readonly string[];
     readonly mounted: boolean;
+    /** Nothing needs it: it goes when there must be room, or with the next collection. */
+    readonly evictable: boolean;
   } & PullCounts)[];
 }
 
@@ -91,6 +103,7 @@ export interface ReportBody {
 /** POST /v1/gc */
 export interface GcBody {
   readonly removedContents: number;
+  /** On the disk. */
   readonly removedBytes: number;
   readonly removedImages: number;
 }

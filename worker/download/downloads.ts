@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import { KeyLock } from '../../schemas/concurrency/key-lock.ts';
 import { type Digest, digestOf } from '../../schemas/oci/digest.ts';
 import { formatPlatform, parsePlatform } from '../../schemas/oci/platform.ts';
 import type { Platform } from '../../schemas/oci/types.ts';
@@ -7,9 +8,10 @@ import type { Collector } from '../images/collector.ts';
 import type { ContentDemand } from '../images/content-demand.ts';
 import type { DocumentFiles } from '../images/document-files.ts';
 import type { Image } from '../images/image.ts';
+import type { Room } from '../images/room.ts';
 import type { ImageTables, TableCache } from '../images/trees.ts';
 import type { ContentStore, FsyncPolicy } from '../store/content-store.ts';
-import { isStoreFault } from '../store/store-error.ts';
+import { asStoreError, isStoreFault } from '../store/store-error.ts';
 import type { BackoffOptions } from './backoff.ts';
 import { BundleFeed } from './bundle-feed.ts';
 import { type OpenedBundle, openBundle } from './bundle-opening.ts';
@@ -31,6 +33,7 @@ export type DownloadsDeps = {
   readonly tables: TableCache;
   readonly catalogue: Catalogue;
   readonly collector: Collector;
+  readonly room: Room;
   /** The daemon's own credentials for a registry host. */
   readonly credentialsOf: (host: string) => Promise<Credentials | undefined>;
   readonly trust: TrustPolicy;
@@ -74,6 +77,7 @@ export const RETRY_LATER_MS = 60_000;
 export class Downloads implements ContentDemand {
   readonly #deps: DownloadsDeps;
   readonly #active = new Map<Digest, Active>();
+  readonly #beginning = new KeyLock();
   readonly #opening = new Map<string, Promise<ActiveDownload>>();
   readonly #stop = new AbortController();
   readonly #timers = new Set<NodeJS.Timeout>();
@@ -86,7 +90,7 @@ export class Downloads implements ContentDemand {
 
   /**
    * Begins a download, or joins it. Fulfils as soon as the metadata is verified and kept.
-   * @throws {DownloadError}, {@link StoreError} `no-space`.
+   * @throws {DownloadError}, {@link StoreError} `no-space`, `quota-exceeded`: then nothing was begun.
    */
   start(order: DownloadOrder): Promise<ActiveDownload> {
     const reference = order.digest === undefined ? `:${order.tag}` : `@${order.digest}`;
@@ -149,55 +153,58 @@ export class Downloads implements ContentDemand {
     const feed = this.#feed(order, scope);
     try {
       const opened = await openBundle(feed, order, this.#deps.trust, (digest) => this.#dictionary(digest));
-      const { image } = opened.verified;
-      const active = this.#active.get(image.manifestDigest);
-      if (active !== undefined) {
-        feed.close();
-        return active;
-      }
-      return await this.#begin(opened, order, scope, feed);
+      return await this.#beginning.run([opened.verified.image.manifestDigest], () =>
+        this.#begin(opened, order, scope, feed),
+      );
     } catch (error) {
       feed.close();
-      throw error;
+      throw asStoreError(error, this.#deps.root);
     }
   }
 
+  /** One after the other for each image. */
   async #begin(
     opened: OpenedBundle,
     order: DownloadOrder,
     scope: AuthScope,
     feed: BundleFeed,
   ): Promise<ActiveDownload> {
-    const { collector, catalogue, nowMs, bootId, fsync } = this.#deps;
+    const { collector, room, catalogue, nowMs, bootId } = this.#deps;
     const { image, tables } = opened.verified;
+    const running = this.#active.get(image.manifestDigest);
+    if (running !== undefined) {
+      feed.close(); // another reference to the same image was quicker
+      return running;
+    }
     const documents = documentsOf(opened.verified);
     const unpin = collector.pin([image.manifestDigest, ...documents.map(({ digest }) => digest)]);
+    const letGo = collector.hold(tables); // until the catalogue has it
+    let giveBack: () => void = () => undefined;
+    const download = this.#download(image, tables, scope, order);
     try {
+      const isVerified = await this.#verifyPresent(image, tables);
+      catalogue.setUsed(
+        opened.header.from.map(({ manifestDigest }) => manifestDigest),
+        nowMs(),
+      );
+      if (room.isLimited) {
+        giveBack = await room.reserve(await download.missing(this.#stop.signal), this.#stop.signal);
+      }
       for (const { digest, bytes } of documents) await this.#deps.documents.put(digest, bytes);
       const tree = tables.tree();
       const bytesTotal = tree.contentSize.reduce((sum, sizeBytes) => sum + sizeBytes, 0);
-      const writtenIn = catalogue.bootIdOf(image.manifestDigest);
-      const wasComplete = catalogue.find(image.manifestDigest)?.state === 'complete';
       catalogue.register(image, { contentsTotal: tree.contentCount, bytesTotal }, bootId, nowMs());
-      collector.protect(tables);
-      if (!wasComplete && writtenIn !== undefined && writtenIn !== bootId && fsync !== 'content') {
-        await verifyPresent(this.#deps.store, tree, this.#deps.log, this.#stop.signal);
-        catalogue.setPulling(image.manifestDigest, bootId);
-      }
+      if (isVerified) catalogue.setPulling(image.manifestDigest, bootId);
     } catch (error) {
+      giveBack();
       unpin();
       throw error;
+    } finally {
+      letGo();
     }
-    const joined = this.#active.get(image.manifestDigest);
-    if (joined !== undefined) {
-      // Another reference to the same image was quicker.
-      unpin();
-      feed.close();
-      return joined;
-    }
-    const download = this.#download(image, tables, scope, order);
     const done = this.#run(download, feed, opened).finally(() => {
       this.#active.delete(image.manifestDigest);
+      giveBack();
       unpin();
     });
     done.catch((error: unknown) => this.#failed(image, error));
@@ -205,6 +212,17 @@ export class Downloads implements ContentDemand {
     const active = { image, unknownFrom: opened.header.unknownFrom, counts, done, download };
     this.#active.set(image.manifestDigest, active);
     return active;
+  }
+
+  /** After the machine went down in the middle of a pull: looks at what had come. @returns whether that was so. */
+  async #verifyPresent(image: Image, tables: ImageTables): Promise<boolean> {
+    const { catalogue, store, bootId, fsync, log } = this.#deps;
+    const known = catalogue.find(image.manifestDigest);
+    const writtenIn = catalogue.bootIdOf(image.manifestDigest);
+    if (known === undefined || known.state === 'complete') return false;
+    if (writtenIn === bootId || fsync === 'content') return false;
+    await verifyPresent(store, tables.tree(), log, this.#stop.signal);
+    return true;
   }
 
   async #run(download: ImageDownload, feed: BundleFeed, opened: OpenedBundle): Promise<void> {
@@ -223,10 +241,19 @@ export class Downloads implements ContentDemand {
 
   #failed(image: Image, error: unknown): void {
     if (this.#stop.signal.aborted) return;
-    const { catalogue, log } = this.#deps;
-    catalogue.setError(image.manifestDigest, error instanceof Error ? error.message : String(error));
+    const { log } = this.#deps;
+    this.#noteError(image, error);
     log.error({ err: error, image: image.manifestDigest }, 'a download failed');
-    if (isTransient(error) || isStoreFault(error, 'no-space')) this.#resumeLater(image, RETRY_LATER_MS);
+    if (isWorthRetrying(error)) this.#resumeLater(image, RETRY_LATER_MS);
+  }
+
+  #noteError(image: Image, error: unknown): void {
+    const { catalogue, log } = this.#deps;
+    try {
+      catalogue.setError(image.manifestDigest, error instanceof Error ? error.message : String(error));
+    } catch (failure) {
+      log.error({ err: failure }, 'a failure cannot be noted'); // on a full disk, the database may not grow either
+    }
   }
 
   #resumeLater(image: Image, delayMs: number): void {
@@ -237,14 +264,15 @@ export class Downloads implements ContentDemand {
       this.resume(image).catch((error: unknown) => {
         if (this.#stop.signal.aborted) return;
         log.warn({ err: error, image: image.manifestDigest }, 'a pull cannot be taken up yet');
-        if (isTransient(error) || isStoreFault(error, 'no-space')) this.#resumeLater(image, RETRY_LATER_MS);
+        this.#noteError(image, error);
+        if (isWorthRetrying(error)) this.#resumeLater(image, RETRY_LATER_MS);
       });
     }, delayMs).unref();
     this.#timers.add(timer);
   }
 
   #download(image: Image, tables: ImageTables, scope: AuthScope, order?: DownloadOrder): ImageDownload {
-    const { store, fetch, demandDistanceBytes, trust, log } = this.#deps;
+    const { store, fetch, room, demandDistanceBytes, trust, log } = this.#deps;
     return new ImageDownload({
       image,
       tables,
@@ -253,6 +281,7 @@ export class Downloads implements ContentDemand {
       fetch,
       demandDistanceBytes,
       log,
+      makeRoom: (bytes, signal) => room.makeRoom(bytes, signal),
       reopen: async (feed) => {
         // By digest now: the tag may have moved, and this download is of what it was.
         if (order !== undefined) this.#pinned.set(order, image.manifestDigest);
@@ -304,6 +333,11 @@ export class Downloads implements ContentDemand {
     const own = () => this.#deps.credentialsOf(host);
     return { host, repository, credentials: credentials === undefined ? own : async () => credentials };
   }
+}
+
+/** Time may heal it, or somebody who removes what is not needed. */
+function isWorthRetrying(error: unknown): boolean {
+  return isTransient(error) || isStoreFault(error, 'no-space') || isStoreFault(error, 'quota-exceeded');
 }
 
 function documentsOf(verified: VerifiedImage): { digest: Digest; bytes: Uint8Array }[] {

@@ -5,7 +5,9 @@ import type { ContentLocator, ContentRow } from '../images/content-locator.ts';
 import type { Image } from '../images/image.ts';
 import type { ImageTables } from '../images/trees.ts';
 import type { ContentStore } from '../store/content-store.ts';
+import type { MissingContent } from '../store/quota.ts';
 import { isStoreFault } from '../store/store-error.ts';
+import { diskBytesOf } from '../store/usage-count.ts';
 import { ArrivalBoard } from './arrival-board.ts';
 import { BundleChangedError, type BundleFeed } from './bundle-feed.ts';
 import type { OpenedBundle } from './bundle-opening.ts';
@@ -24,6 +26,8 @@ export type ImageDownloadDeps = {
   readonly demandDistanceBytes: number;
   /** Begins the bundle again by the image's digest, after it changed; gives the new header. */
   readonly reopen: (feed: BundleFeed) => Promise<OpenedBundle>;
+  /** Removes what nothing needs until so many bytes are free on a disk that is full. False: nothing could go. */
+  readonly makeRoom: (bytes: number, signal: AbortSignal) => Promise<boolean>;
   readonly log: Logger;
 };
 
@@ -81,6 +85,12 @@ export class ImageDownload {
     return { contentsArrived, contentsTotal, bytesArrived, bytesTotal, wireBytes, wireBytesTotal };
   }
 
+  /** Looks what is here, and tells what is not. */
+  async missing(signal: AbortSignal): Promise<Iterable<MissingContent>> {
+    await this.#board.look(this.#deps.store, signal);
+    return this.#missing();
+  }
+
   /**
    * Runs until everything is here. The feed stands behind the header of `opened`.
    * @throws {DownloadError}, {@link StoreError} `no-space`, the signal's reason; running a new one goes on.
@@ -92,22 +102,23 @@ export class ImageDownload {
     try {
       await board.look(this.#deps.store, signal);
       let bundle = opened;
-      for (let changes = 0; ; changes += 1) {
+      for (let changes = 0; ; ) {
         try {
           await this.#consume(feed, bundle, signal);
+          await this.#fetchRest(signal);
           break;
         } catch (error) {
-          if (!(error instanceof BundleChangedError)) throw error;
-          if (changes >= MAX_CHANGES) {
+          if (error instanceof BundleChangedError) changes += 1;
+          else if (!(await this.#madeRoom(error, signal))) throw error;
+          if (changes > MAX_CHANGES) {
             throw new DownloadError('unavailable', 'the proxy gives another bundle each time', {
               cause: error,
             });
           }
-          this.#deps.log.warn({ image: this.image.manifestDigest }, 'the bundle changed, asking anew');
+          this.#deps.log.warn({ image: this.image.manifestDigest, err: error }, 'asking for the bundle anew');
           bundle = await this.#deps.reopen(feed);
         }
       }
-      await this.#fetchRest(signal);
     } finally {
       this.#current = Number.POSITIVE_INFINITY;
       feed.close();
@@ -175,6 +186,20 @@ export class ImageDownload {
       await feed.source.skip(position - feed.position);
       await this.#take(feed, plan, payload, signal);
     }
+  }
+
+  *#missing(): Generator<MissingContent> {
+    for (const row of this.#board.missing()) {
+      yield { digest: this.#locator.digestOf(row), sizeBytes: this.#locator.sizeBytesOf(row) };
+    }
+  }
+
+  /** True when the disk was full and something could go; it ends, since there is less to go each time. */
+  async #madeRoom(error: unknown, signal: AbortSignal): Promise<boolean> {
+    if (!isStoreFault(error, 'no-space')) return false;
+    let bytes = 0;
+    for (const { sizeBytes } of this.#missing()) bytes += diskBytesOf(sizeBytes);
+    return this.#deps.makeRoom(bytes, signal);
   }
 
   #isNeeded(plan: BundlePlan, payload: number): boolean {

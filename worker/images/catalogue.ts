@@ -41,10 +41,11 @@ export class Catalogue {
       this.db
         .prepare(
           `INSERT INTO images (manifest_digest, index_digest, config_digest, toc_digest, host, repository, platform,
-             layers, state, contents_total, bytes_total, boot_id, touched_ms)
-           VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'pulling', ?, ?, ?, ?)
+             layers, state, contents_total, bytes_total, boot_id, touched_ms, used_ms)
+           VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'pulling', ?, ?, ?, ?, ?)
            ON CONFLICT (manifest_digest) DO UPDATE SET index_digest = coalesce(excluded.index_digest, index_digest),
-             host = excluded.host, repository = excluded.repository, touched_ms = excluded.touched_ms`,
+             host = excluded.host, repository = excluded.repository, touched_ms = excluded.touched_ms,
+             used_ms = excluded.used_ms`,
         )
         .run(
           image.manifestDigest,
@@ -58,6 +59,7 @@ export class Catalogue {
           totals.contentsTotal,
           totals.bytesTotal,
           bootId,
+          nowMs,
           nowMs,
         );
       const insert = this.db.prepare('INSERT OR IGNORE INTO chains VALUES (?, ?, ?)');
@@ -101,6 +103,14 @@ export class Catalogue {
     return row === undefined ? undefined : { image: recordOf(row), depth: Number(row['depth']) };
   }
 
+  /** True for a manifest, index, config or table of contents of an image. */
+  isDocument(digest: Digest): boolean {
+    const row = this.db
+      .prepare('SELECT 1 FROM images WHERE ? IN (manifest_digest, index_digest, config_digest, toc_digest)')
+      .get(digest);
+    return row !== undefined;
+  }
+
   setComplete(manifestDigest: Digest): void {
     this.db
       .prepare(`UPDATE images SET state = 'complete', error = NULL WHERE manifest_digest = ?`)
@@ -132,8 +142,38 @@ export class Catalogue {
     return Number(row?.['touched_ms'] ?? 0);
   }
 
-  remove(manifestDigest: Digest): void {
-    this.db.prepare('DELETE FROM images WHERE manifest_digest = ?').run(manifestDigest);
+  /** Notes that images were of use to another pull: they are evicted after those that were not. */
+  setUsed(manifestDigests: readonly Digest[], nowMs: number): void {
+    const update = this.db.prepare('UPDATE images SET used_ms = ? WHERE manifest_digest = ?');
+    for (const manifestDigest of manifestDigests) update.run(nowMs, manifestDigest);
+  }
+
+  /** Notes that the images of which `chainId` is the topmost layer were in use until now. */
+  setUsedUntil(chainId: ChainId, nowMs: number): void {
+    this.db
+      .prepare(
+        `UPDATE images SET used_ms = ? WHERE manifest_digest IN
+           (SELECT manifest_digest FROM chains AS top WHERE chain_id = ? AND depth =
+             (SELECT max(depth) FROM chains WHERE chains.manifest_digest = top.manifest_digest))`,
+      )
+      .run(nowMs, chainId);
+  }
+
+  /**
+   * Forgets images, at once and for good: it is on the disk before it returns, so that no crash brings back an
+   * image whose contents were then removed.
+   */
+  remove(manifestDigests: readonly Digest[]): void {
+    if (manifestDigests.length === 0) return;
+    this.db.exec('PRAGMA synchronous = FULL'); // NORMAL may lose the last transactions with the power
+    try {
+      this.#transaction(() => {
+        const remove = this.db.prepare('DELETE FROM images WHERE manifest_digest = ?');
+        for (const manifestDigest of manifestDigests) remove.run(manifestDigest);
+      });
+    } finally {
+      this.db.exec('PRAGMA synchronous = NORMAL');
+    }
   }
 
   putName(name: ImageName, platform: string): void {
@@ -202,5 +242,6 @@ function recordOf(row: Row): ImageRecord {
     error: typeof error === 'string' ? error : undefined,
     contentsTotal: Number(row['contents_total']),
     bytesTotal: Number(row['bytes_total']),
+    usedMs: Number(row['used_ms']),
   };
 }

@@ -1,45 +1,69 @@
 import type { Logger } from 'pino';
+import { KeyLock } from '../../schemas/concurrency/key-lock.ts';
 import type { ChainId } from '../../schemas/oci/chain-id.ts';
-import { type Digest, digestHex } from '../../schemas/oci/digest.ts';
+import type { Digest } from '../../schemas/oci/digest.ts';
 import type { ContentStore } from '../store/content-store.ts';
+import type { Quota } from '../store/quota.ts';
 import { sweep } from '../store/sweep.ts';
 import type { Catalogue } from './catalogue.ts';
+import { ContentOwners } from './content-owners.ts';
 import type { DocumentFiles } from './document-files.ts';
+import { Eviction } from './eviction.ts';
 import type { ImageRecord } from './image.ts';
+import { type DividedImages, divideImages } from './needed-images.ts';
 import type { ImageTables, TableCache } from './trees.ts';
 
 export type CollectResult = {
   readonly removedImages: number;
   readonly removedContents: number;
+  /** On the disk. */
   readonly removedBytes: number;
 };
+
+/** What could be removed to make room: images that nothing needs, and what they alone take up on the disk. */
+export type Evictable = { readonly images: ReadonlySet<Digest>; readonly bytes: number };
 
 export type CollectorDeps = {
   readonly catalogue: Catalogue;
   readonly documents: DocumentFiles;
   readonly tables: TableCache;
   readonly store: ContentStore;
-  /** The chains of which a committed snapshot exists. */
+  readonly quota: Quota;
+  /** The chains of which a committed snapshot exists, or a mount. */
   readonly liveChains: () => ReadonlySet<ChainId>;
   readonly nowMs: () => number;
   readonly log: Logger;
+};
+
+/** How much room is wanted, asked again in the course of a run. */
+export type RoomWish = {
+  /** How much is still too much when the store takes up `usedBytes`. */
+  readonly excessBytes: (usedBytes: number) => number;
+  /** Whether less room than wanted is worth having; otherwise no image is evicted when all do not suffice. */
+  readonly isPartly: boolean;
 };
 
 /** An image that containerd never came to know is kept this long, so that its pull can be taken up again. */
 export const UNREGISTERED_GRACE_MS = 10 * 60_000;
 /** Removals come in bursts, a layer each. */
 const SETTLE_MS = 250;
+/** An image that comes into use in the middle of an eviction makes it begin again; so often at most. */
+const MAX_BEGINNINGS = 5;
+const RUN = 'run';
+const NOTHING = { images: 0, contents: 0, bytes: 0 };
 
 /**
- * Removes images that no snapshot stands on any more, then every content and document that no image refers to.
- * What a pull pins is kept, whenever it pins it.
+ * Removes images that no snapshot stands on any more, and every content and document that no image refers to.
+ * With a quota, images that are complete stay as long as there is room: they are what later pulls take from.
+ * What a pull pins or holds is kept, whenever it does so. One run at a time.
  */
 export class Collector {
   readonly #deps: CollectorDeps;
   /** Documents and manifest digests of pulls under way, with how many hold each. */
   readonly #pins = new Map<Digest, number>();
-  #marks: Set<string> | undefined;
-  #running: Promise<CollectResult> | undefined;
+  readonly #held = new Set<ImageTables>();
+  readonly #lock = new KeyLock();
+  #owners: ContentOwners | undefined;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(deps: CollectorDeps) {
@@ -61,9 +85,14 @@ export class Collector {
     };
   }
 
-  /** Call before looking into the store for the contents of an image: a sweep under way then spares them. */
-  protect(tables: ImageTables): void {
-    if (this.#marks !== undefined) markContents(tables, this.#marks);
+  /**
+   * Keeps the contents of an image that is not in the catalogue yet, until the returned function is called. Call
+   * it before looking into the store for them: a run under way then spares them.
+   */
+  hold(tables: ImageTables): () => void {
+    this.#held.add(tables);
+    this.#owners?.need(tables);
+    return () => void this.#held.delete(tables);
   }
 
   /** Collects soon; calls in between are one. */
@@ -79,66 +108,116 @@ export class Collector {
     this.#timer.unref();
   }
 
-  /** Collects now; joins a run that is under way. */
+  /** Removes what must go: without a quota all that nothing needs, with one what is too much. */
   collect(signal: AbortSignal): Promise<CollectResult> {
-    this.#running ??= this.#collect(signal).finally(() => {
-      this.#running = undefined;
-      this.#marks = undefined;
+    const { quota } = this.#deps;
+    if (!quota.isLimited) return this.#run('all', signal);
+    return this.#run({ excessBytes: (usedBytes) => quota.excessBytes(usedBytes), isPartly: true }, signal);
+  }
+
+  /** Removes all that nothing needs. */
+  collectAll(signal: AbortSignal): Promise<CollectResult> {
+    return this.#run('all', signal);
+  }
+
+  /** Removes what nothing needs until there is room, the images used longest ago first. */
+  makeRoom(wish: RoomWish, signal: AbortSignal): Promise<CollectResult> {
+    return this.#run(wish, signal);
+  }
+
+  /** What {@link makeRoom} could remove. */
+  evictable(signal: AbortSignal): Promise<Evictable> {
+    return this.#alone(async () => {
+      const { unneeded } = this.#divide();
+      if (unneeded.length === 0) return { images: new Set(), bytes: 0 };
+      const eviction = await this.#plan(signal);
+      return {
+        images: new Set(eviction.images.map(({ manifestDigest }) => manifestDigest)),
+        bytes: await eviction.totalBytes(signal),
+      };
     });
-    return this.#running;
   }
 
   /** Stops what is scheduled and waits for what runs. */
   async close(): Promise<void> {
     clearTimeout(this.#timer);
-    await this.#running?.catch(() => undefined); // it was logged, or told to whoever asked for it
+    await this.#lock.settled();
   }
 
-  async #collect(signal: AbortSignal): Promise<CollectResult> {
-    const { catalogue, documents, tables, store, log } = this.#deps;
-    const { kept, dropped } = this.#divide();
-    for (const image of dropped) catalogue.remove(image.manifestDigest);
-    const marks = new Set<string>();
-    this.#marks = marks;
-    const keptDocuments = new Set<Digest>();
-    for (const image of kept) {
-      for (const digest of documentsOf(image)) keptDocuments.add(digest);
-      markContents(await tables.load(image.tocDigest), marks);
+  #alone<T>(task: () => Promise<T>): Promise<T> {
+    return this.#lock.run([RUN], () =>
+      task().finally(() => {
+        this.#owners = undefined;
+      }),
+    );
+  }
+
+  #run(goal: 'all' | RoomWish, signal: AbortSignal): Promise<CollectResult> {
+    return this.#alone(async () => {
+      const { catalogue, documents, store, log } = this.#deps;
+      const { unneeded } = this.#divide();
+      const isDue = (image: ImageRecord): boolean => goal === 'all' || image.state !== 'complete';
+      const dropped = unneeded.filter(isDue).map(({ manifestDigest }) => manifestDigest);
+      catalogue.remove(dropped);
+      const eviction = await this.#plan(signal);
+      const swept = await sweep(store, (digest) => eviction.owners.has(digest), signal);
+      const evicted = goal === 'all' ? NOTHING : await this.#evict(eviction, goal, signal);
+      await documents.sweep((digest) => this.#pins.has(digest) || this.#isDocument(digest));
+      const result = {
+        removedImages: dropped.length + evicted.images,
+        removedContents: swept.removed + evicted.contents,
+        removedBytes: swept.freedBytes + evicted.bytes,
+      };
+      log.info({ ...result, keptImages: catalogue.list().length }, 'collected');
+      return result;
+    });
+  }
+
+  async #evict(first: Eviction, wish: RoomWish, signal: AbortSignal): Promise<typeof NOTHING> {
+    const { catalogue, store } = this.#deps;
+    let eviction = first;
+    for (let beginnings = 0; beginnings < MAX_BEGINNINGS; beginnings += 1) {
+      const { bytes: usedBytes } = await store.usage(signal);
+      const excessBytes = wish.excessBytes(usedBytes);
+      if (excessBytes === 0) return NOTHING;
+      const victims = await eviction.victims(excessBytes, wish.isPartly, signal);
+      // Nothing is awaited between this question and the removal from the catalogue.
+      const unneeded = new Set(this.#divide().unneeded.map(({ manifestDigest }) => manifestDigest));
+      if (victims.every(({ manifestDigest }) => unneeded.has(manifestDigest))) {
+        catalogue.remove(victims.map(({ manifestDigest }) => manifestDigest));
+        return { images: victims.length, ...(await eviction.remove(victims.length, signal)) };
+      }
+      eviction = await this.#plan(signal);
+    }
+    return NOTHING;
+  }
+
+  /** What goes with which image as things stand, those used longest ago first. */
+  async #plan(signal: AbortSignal): Promise<Eviction> {
+    const { tables, store } = this.#deps;
+    const owners = new ContentOwners();
+    this.#owners = owners; // whatever is held from now on is marked in it as well
+    const { needed, unneeded } = this.#divide();
+    for (const held of this.#held) owners.need(held);
+    for (const image of needed) {
+      owners.need(await tables.load(image.tocDigest));
       signal.throwIfAborted();
     }
-    const swept = await sweep(store, (digest) => marks.has(binaryOf(digest)), signal);
-    await documents.sweep((digest) => keptDocuments.has(digest) || this.#pins.has(digest));
-    const result = {
-      removedImages: dropped.length,
-      removedContents: swept.removed,
-      removedBytes: swept.freedBytes,
-    };
-    log.info({ ...result, keptImages: kept.length }, 'collected');
-    return result;
+    const images = unneeded.toSorted((a, b) => a.usedMs - b.usedMs);
+    for (const [rank, image] of images.entries()) {
+      owners.allow(await tables.load(image.tocDigest), rank);
+      signal.throwIfAborted();
+    }
+    return new Eviction({ images, owners, tables, store });
   }
 
-  /** An image stays when its topmost layer is a snapshot, or a lower one that no staying image has. */
-  #divide(): { kept: ImageRecord[]; dropped: ImageRecord[] } {
+  #divide(): DividedImages<ImageRecord> {
     const { catalogue, liveChains } = this.#deps;
-    const live = liveChains();
-    const covered = new Set<ChainId>();
-    const kept: ImageRecord[] = [];
-    const rest: ImageRecord[] = [];
-    const keep = (image: ImageRecord): void => {
-      kept.push(image);
-      for (const layer of image.layers) covered.add(layer.chainId);
-    };
-    for (const image of catalogue.list()) {
-      const top = image.layers.at(-1);
-      if ((top !== undefined && live.has(top.chainId)) || this.#isHeld(image)) keep(image);
-      else rest.push(image);
-    }
-    const dropped: ImageRecord[] = [];
-    for (const image of rest) {
-      if (image.layers.some(({ chainId }) => live.has(chainId) && !covered.has(chainId))) keep(image);
-      else dropped.push(image);
-    }
-    return { kept, dropped };
+    return divideImages(catalogue.list(), liveChains(), (image) => this.#isHeld(image));
+  }
+
+  #isDocument(digest: Digest): boolean {
+    return this.#deps.catalogue.isDocument(digest);
   }
 
   #isHeld(image: ImageRecord): boolean {
@@ -148,23 +227,4 @@ export class Collector {
     if (names.length > 0 && names.every((name) => name.registered)) return false;
     return nowMs() - catalogue.touchedMsOf(image.manifestDigest) < UNREGISTERED_GRACE_MS;
   }
-}
-
-function documentsOf(image: ImageRecord): Digest[] {
-  const index = image.indexDigest === undefined ? [] : [image.indexDigest];
-  return [...index, image.manifestDigest, image.configDigest, image.tocDigest];
-}
-
-/** All layers' contents, those hidden by upper layers too: trees of fewer layers may be mounted. */
-function markContents(tables: ImageTables, marks: Set<string>): void {
-  for (const { contents, contentCount } of tables.layers) {
-    const bytes = Buffer.from(contents.digest.buffer, contents.digest.byteOffset, contents.digest.byteLength);
-    for (let row = 0; row < contentCount; row += 1)
-      marks.add(bytes.toString('latin1', row * 32, row * 32 + 32));
-  }
-}
-
-/** 32 characters instead of 71. */
-function binaryOf(digest: Digest): string {
-  return Buffer.from(digestHex(digest), 'hex').toString('latin1');
 }

@@ -37,6 +37,8 @@ export type ImageRecord = Image & {
   /** Unique contents of the merged tree and their bytes. */
   readonly contentsTotal: number;
   readonly bytesTotal: number;
+  /** When it was last pulled, taken from for another pull, or set free by its last snapshot; ms since 1970. */
+  readonly usedMs: number;
 };
 
 /** That containerd knows (or is about to know) an image by a name. */

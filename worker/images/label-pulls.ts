@@ -4,6 +4,7 @@ import { type Digest, isDigest } from '../../schemas/oci/digest.ts';
 import { InvalidReferenceError, parseReference } from '../../schemas/oci/reference.ts';
 import type { Platform } from '../../schemas/oci/types.ts';
 import type { Labels } from '../snapshotter/snapshot.ts';
+import { isStoreFault } from '../store/store-error.ts';
 
 /** Labels that containerd's CRI puts on the snapshots of an image that it pulls (pkg/snapshotters/annotations.go). */
 export const CRI_LABEL = {
@@ -49,7 +50,10 @@ export class LabelPulls {
     this.#deps = deps;
   }
 
-  /** @returns true once the metadata of the image that `labels` name is here. @throws the signal's reason. */
+  /**
+   * @returns true once the metadata of the image that `labels` name is here.
+   * @throws the signal's reason; {@link StoreError} `quota-exceeded`: then containerd's pull fails with that.
+   */
   async begin(labels: Labels, signal: AbortSignal): Promise<boolean> {
     const wish = wishOf(labels);
     if (wish === undefined || this.#isRefused(wish.digest)) return false;
@@ -62,6 +66,8 @@ export class LabelPulls {
       return true;
     } catch (error) {
       signal.throwIfAborted();
+      // Unpacked in the ordinary way it would take up as much, and no quota would see it.
+      if (isStoreFault(error, 'quota-exceeded')) throw error;
       this.#refuse(wish.digest);
       log.warn(
         { err: error, ...wish },

@@ -48,6 +48,8 @@ const MIGRATIONS: readonly string[] = [
      path BLOB NOT NULL,
      PRIMARY KEY (trace_id, position)
    ) STRICT, WITHOUT ROWID;`,
+  `ALTER TABLE images ADD COLUMN used_ms INTEGER NOT NULL DEFAULT 0; -- what eviction goes by
+   UPDATE images SET used_ms = touched_ms`,
 ];
 
 /**

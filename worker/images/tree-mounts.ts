@@ -93,6 +93,11 @@ export class TreeMounts {
     return image.layers.some((layer) => this.#held.has(layer.chainId));
   }
 
+  /** Those whose trees are mounted. */
+  get chains(): Iterable<ChainId> {
+    return this.#held.keys();
+  }
+
   get size(): number {
     return this.#held.size;
   }

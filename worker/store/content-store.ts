@@ -11,11 +11,13 @@ import {
 } from 'node:fs';
 import { mkdir, open, readdir, rm, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { whenAborted } from '../../schemas/concurrency/when-aborted.ts';
 import { syncDirectory } from '../../schemas/disk/durable-file.ts';
 import { type Digest, digestHex, digestOf } from '../../schemas/oci/digest.ts';
 import { Arrivals } from './arrivals.ts';
 import { asStoreError, StoreError } from './store-error.ts';
 import { Turns } from './turns.ts';
+import { diskBytesOf, type StoreUsage, UsageCount } from './usage-count.ts';
 
 /**
  * Contents up to this size are written on the spot: a thread would be asked three times for each, which takes
@@ -34,7 +36,8 @@ export type ContentStoreOptions = { readonly fsync: FsyncPolicy };
 /**
  * The contents of all images by sha256, each a file `contents/sha256/<2 hex>/<62 hex>` under the root. A file
  * that is there is complete and was verified: it was written under a temporary name, its size and digest
- * checked, and then renamed. Nothing about contents is held in memory except who waits for them.
+ * checked, and then renamed. Nothing about contents is held in memory except who waits for them and what they
+ * take up in all.
  */
 export class ContentStore {
   readonly #root: string;
@@ -43,6 +46,7 @@ export class ContentStore {
   readonly #arrivals = new Arrivals();
   readonly #turns = new Turns();
   readonly #shards = new Set<string>();
+  readonly #count: UsageCount;
   #sequence = 0;
   #closed = false;
 
@@ -50,6 +54,7 @@ export class ContentStore {
     this.#root = join(root, 'contents', 'sha256');
     this.#tmp = join(root, 'contents', 'tmp');
     this.#fsync = options.fsync;
+    this.#count = new UsageCount(this.#root, () => this.#closed);
   }
 
   /** Opens the store below `root`, making it when missing; what an earlier process left half-written goes. */
@@ -132,8 +137,13 @@ export class ContentStore {
         verify(digest, sizeBytes, written.digest, written.sizeBytes);
       }
       const target = this.pathOf(digest);
+      if (this.has(digest)) {
+        await unlink(tmp); // another writer was quicker
+        return;
+      }
       this.#makeShard(digest);
       renameSync(tmp, target);
+      this.#count.added(digest, sizeBytes);
       if (this.#fsync === 'content') await syncDirectory(join(target, '..'));
     } catch (error) {
       await unlink(tmp).catch(() => undefined); // never made, or gone with the next start: the first error counts
@@ -142,13 +152,14 @@ export class ContentStore {
     this.#arrivals.announce(digest);
   }
 
-  /** Removes a content; files that are open stay readable. @returns the bytes freed, 0 when it was not here. */
+  /** Removes a content; files that are open stay readable. @returns the bytes freed on the disk, 0 when it was not here. */
   delete(digest: Digest): number {
     const path = this.pathOf(digest);
     const sizeBytes = statSync(path, { throwIfNoEntry: false })?.size;
     if (sizeBytes === undefined) return 0;
     unlinkSync(path);
-    return sizeBytes;
+    this.#count.removed(digest, sizeBytes);
+    return diskBytesOf(sizeBytes);
   }
 
   /** Every content here, in no order, shard by shard. Files of other names are none of ours and left alone. */
@@ -162,15 +173,11 @@ export class ContentStore {
     }
   }
 
-  /** How many contents there are and their bytes, by looking at each. */
-  async usage(signal: AbortSignal): Promise<{ contents: number; bytes: number }> {
-    let contents = 0;
-    let bytes = 0;
-    for await (const digest of this.list(signal)) {
-      contents += 1;
-      bytes += this.sizeOf(digest) ?? 0;
-    }
-    return { contents, bytes };
+  /** How many contents there are and what they take up on the disk: counted once, kept from then on. */
+  async usage(signal: AbortSignal): Promise<StoreUsage> {
+    signal.throwIfAborted();
+    await Promise.race([this.#count.ready(), whenAborted(signal)]);
+    return this.#count.now;
   }
 
   /** True when the file's bytes still are those of its digest (they need not be after a power loss). */

@@ -4,6 +4,7 @@ import type { ContentStore } from './content-store.ts';
 export type SweepResult = {
   readonly kept: number;
   readonly removed: number;
+  /** On the disk. */
   readonly freedBytes: number;
 };
 

@@ -164,6 +164,12 @@ describe('ctr-starlight', function () {
       ['notify', '--proxy', 'http://127.0.0.1:1', 'a:2'],
       /cannot reach the proxy http:\/\/127.0.0.1:1/,
     ],
+    [
+      'a store without room',
+      (d) => d.answerLines({ event: 'error', code: 'quota-exceeded', message: 'no room in the store: 5 GB' }),
+      ['pull', 'r.example/a:2'],
+      /error: no room in the store: 5 GB/,
+    ],
     ['a malformed reference', () => undefined, ['notify', 'UPPER'], /not an image reference/],
   ];
   for (const [name, prepare, args, message] of failures) {
@@ -206,27 +212,50 @@ describe('ctr-starlight', function () {
     assert.deepEqual(JSON.parse(result.stderr), { error: { code: 'busy', message: 'later' } });
   });
 
+  const status = (store: object, image: object = {}) => ({
+    version: '1',
+    driver: 'kernel',
+    proxy: 'http://p',
+    optimizer: false,
+    store: { contents: 3, bytes: 12_288, quotaBytes: 0, reservedBytes: 0, evictableBytes: 0, ...store },
+    images: [
+      {
+        reference: 'r.example/a:2',
+        manifestDigest: DIGEST,
+        platform: 'linux/amd64',
+        state: 'pulling',
+        namespaces: ['default'],
+        mounted: true,
+        evictable: false,
+        ...COUNTS,
+        ...image,
+      },
+    ],
+  });
+
   it('status shows each image in a row', async () => {
-    daemon.answerJson({
-      version: '1',
-      driver: 'kernel',
-      proxy: 'http://p',
-      optimizer: false,
-      store: { contents: 3, bytes: 300 },
-      images: [
-        {
-          reference: 'r.example/a:2',
-          manifestDigest: DIGEST,
-          platform: 'linux/amd64',
-          state: 'pulling',
-          namespaces: ['default'],
-          mounted: true,
-          ...COUNTS,
-        },
-      ],
-    });
+    daemon.answerJson(status({}));
     const result = await daemon.run('status');
     assert.match(result.stdout, /r\.example\/a:2 +linux\/amd64 +pulling +1\/3 +10 B\/300 B +yes/);
+    assert.match(result.stdout, /^store {2}3 contents, 12\.3 kB$/m);
+  });
+
+  it('status shows the quota, what is reserved, and what could go', async () => {
+    const store = { quotaBytes: 2e9, reservedBytes: 5e6, evictableBytes: 4096 };
+    daemon.answerJson(status(store, { state: 'complete', evictable: true }));
+    const { stdout } = await daemon.run('status');
+    const line =
+      'store  3 contents, 12.3 kB of 2.00 GB, 5.00 MB reserved for pulls under way, 4.10 kB evictable\n';
+    assert.ok(stdout.includes(line), stdout);
+    assert.match(stdout, /r\.example\/a:2 +linux\/amd64 +complete, evictable +1\/3/);
+    const { stdout: json } = await daemon.run('-o', 'json', 'status');
+    assert.deepEqual(JSON.parse(json), status(store, { state: 'complete', evictable: true }));
+  });
+
+  it('gc says what it freed', async () => {
+    daemon.answerJson({ removedImages: 2, removedContents: 30, removedBytes: 1_500_000 });
+    assert.equal((await daemon.run('gc')).stdout, 'removed 2 images and 30 contents, freed 1.50 MB\n');
+    assert.deepEqual(daemon.requests, [{ method: 'POST', url: '/v1/gc', body: '{}' }]);
   });
 
   it('optimizer on says so to the daemon', async () => {

@@ -10,8 +10,10 @@ import { RangeFetch } from '../../../worker/download/range-fetch.ts';
 import { Catalogue } from '../../../worker/images/catalogue.ts';
 import { Collector } from '../../../worker/images/collector.ts';
 import { DocumentFiles } from '../../../worker/images/document-files.ts';
+import { Room } from '../../../worker/images/room.ts';
 import { TableCache } from '../../../worker/images/trees.ts';
 import { ContentStore } from '../../../worker/store/content-store.ts';
+import { Quota } from '../../../worker/store/quota.ts';
 
 export interface HomeOptions {
   readonly root?: string;
@@ -19,6 +21,9 @@ export interface HomeOptions {
   readonly credentials?: Credentials;
   readonly retries?: number;
   readonly bootId?: string;
+  readonly quotaBytes?: number;
+  /** Hears of each question for the live chains. */
+  readonly onDivide?: () => void;
 }
 
 /** The worker's download side on a directory of its own, without mounts and containerd. */
@@ -28,6 +33,7 @@ export class DownloadHome implements AsyncDisposable {
   readonly documents: DocumentFiles;
   readonly catalogue: Catalogue;
   readonly collector: Collector;
+  readonly quota: Quota;
   readonly tables: TableCache;
   readonly downloads: Downloads;
   readonly proxy: ProxyClient;
@@ -57,8 +63,14 @@ export class DownloadHome implements AsyncDisposable {
       nowMs,
     });
     const { catalogue, documents, tables, store, proxy } = this;
-    const liveChains = () => this.liveChains;
-    this.collector = new Collector({ catalogue, documents, tables, store, liveChains, nowMs, log });
+    const liveChains = () => {
+      options.onDivide?.();
+      return this.liveChains;
+    };
+    const quota = new Quota(options.quotaBytes ?? 0);
+    this.quota = quota;
+    this.collector = new Collector({ catalogue, documents, tables, store, quota, liveChains, nowMs, log });
+    const room = new Room({ store, quota, collector: this.collector, log });
     const backoff = { retries: options.retries ?? 3, firstMs: 1, maxMs: 2 };
     this.downloads = new Downloads({
       ...{
@@ -69,6 +81,7 @@ export class DownloadHome implements AsyncDisposable {
         tables,
         catalogue,
         collector: this.collector,
+        room,
         backoff,
         log,
       },
@@ -108,6 +121,17 @@ export class DownloadHome implements AsyncDisposable {
     const active = await this.start(order);
     await active.done;
     return active;
+  }
+
+  /** As containerd has it: images known by name, and those in `live` with snapshots. */
+  register(...live: readonly Digest[]): void {
+    this.liveChains.clear();
+    for (const { manifestDigest, platform, layers } of this.catalogue.list()) {
+      const name = { namespace: 'test', reference: manifestDigest, manifestDigest, registered: true };
+      this.catalogue.putName(name, platform);
+      const top = layers.at(-1);
+      if (top !== undefined && live.includes(manifestDigest)) this.liveChains.add(top.chainId);
+    }
   }
 
   /** Which of these contents are in the store. */

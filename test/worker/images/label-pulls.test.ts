@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { pino } from 'pino';
 import { digestOf } from '../../../schemas/oci/digest.ts';
 import { CRI_LABEL, LabelPulls, type PullStarter } from '../../../worker/images/label-pulls.ts';
+import { StoreError } from '../../../worker/store/store-error.ts';
 
 const DIGEST = digestOf('manifest');
 const LABELS = { [CRI_LABEL.imageRef]: 'registry.example/a/b:v1', [CRI_LABEL.manifestDigest]: DIGEST };
@@ -69,6 +70,14 @@ describe('LabelPulls', () => {
     answer = async () => undefined;
     assert.equal(await pulls.begin(LABELS, SIGNAL), true);
     assert.equal(orders.length, 2);
+  });
+
+  it('fails the pull of an image for which there is no room', async () => {
+    const figures = { neededBytes: 5, limitBytes: 4, usedBytes: 3, reservedBytes: 2, evictableBytes: 1 };
+    answer = () => Promise.reject(new StoreError({ kind: 'quota-exceeded', ...figures }));
+    await assert.rejects(pulls.begin(LABELS, SIGNAL), /no room in the store/);
+    answer = async () => undefined;
+    assert.equal(await pulls.begin(LABELS, SIGNAL), true);
   });
 
   it('does not hold it against the image that containerd went away', async () => {

@@ -183,8 +183,10 @@ export class Downloads implements ContentDemand {
     const download = this.#download(image, tables, scope, order);
     try {
       const isVerified = await this.#verifyPresent(image, tables);
+      // The proxy was told of every image here; earlier versions of this one are what it takes from.
+      const bases = opened.header.from.filter(({ name }) => name === image.repository);
       catalogue.setUsed(
-        opened.header.from.map(({ manifestDigest }) => manifestDigest),
+        bases.map(({ manifestDigest }) => manifestDigest),
         nowMs(),
       );
       if (room.isLimited) {

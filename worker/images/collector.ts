@@ -203,7 +203,7 @@ export class Collector {
       owners.need(await tables.load(image.tocDigest));
       signal.throwIfAborted();
     }
-    const images = unneeded.toSorted((a, b) => a.usedMs - b.usedMs);
+    const images = unneeded.toReversed().toSorted((a, b) => a.usedMs - b.usedMs); // the last touched last
     for (const [rank, image] of images.entries()) {
       owners.allow(await tables.load(image.tocDigest), rank);
       signal.throwIfAborted();

@@ -37,7 +37,7 @@ export type ImageRecord = Image & {
   /** Unique contents of the merged tree and their bytes. */
   readonly contentsTotal: number;
   readonly bytesTotal: number;
-  /** When it was last pulled, taken from for another pull, or set free by its last snapshot; ms since 1970. */
+  /** When it was last pulled, the base of another version's pull, or set free by its last snapshot; ms since 1970. */
   readonly usedMs: number;
 };
 

@@ -68,6 +68,18 @@ export type ActiveDownload = {
   readonly done: Promise<void>;
 };
 
+/** A bundle of which the header is in, and what its download needs. */
+type Beginning = {
+  readonly opened: OpenedBundle;
+  readonly order: DownloadOrder;
+  readonly scope: AuthScope;
+  readonly feed: BundleFeed;
+  /** Aborted when nothing needs the image any more. */
+  readonly cancelled: AbortController;
+  /** That, and the end of the daemon. */
+  readonly signal: AbortSignal;
+};
+
 type Active = ActiveDownload & { readonly download: ImageDownload };
 
 /** A download that failed, but may succeed later, is taken up again by itself after this time. */
@@ -150,11 +162,13 @@ export class Downloads implements ContentDemand {
 
   async #open(order: DownloadOrder): Promise<ActiveDownload> {
     const scope = this.#scopeOf(order.host, order.repository, order.credentials);
-    const feed = this.#feed(order, scope);
+    const cancelled = new AbortController();
+    const signal = AbortSignal.any([cancelled.signal, this.#stop.signal]);
+    const feed = this.#feed(order, scope, signal);
     try {
       const opened = await openBundle(feed, order, this.#deps.trust, (digest) => this.#dictionary(digest));
       return await this.#beginning.run([opened.verified.image.manifestDigest], () =>
-        this.#begin(opened, order, scope, feed),
+        this.#begin({ opened, order, scope, feed, cancelled, signal }),
       );
     } catch (error) {
       feed.close();
@@ -163,12 +177,7 @@ export class Downloads implements ContentDemand {
   }
 
   /** One after the other for each image. */
-  async #begin(
-    opened: OpenedBundle,
-    order: DownloadOrder,
-    scope: AuthScope,
-    feed: BundleFeed,
-  ): Promise<ActiveDownload> {
+  async #begin({ opened, order, scope, feed, cancelled, signal }: Beginning): Promise<ActiveDownload> {
     const { collector, room, catalogue, nowMs, bootId } = this.#deps;
     const { image, tables } = opened.verified;
     const running = this.#active.get(image.manifestDigest);
@@ -190,7 +199,7 @@ export class Downloads implements ContentDemand {
         nowMs(),
       );
       if (room.isLimited) {
-        giveBack = await room.reserve(await download.missing(this.#stop.signal), this.#stop.signal);
+        giveBack = await room.reserve(await download.missing(signal), signal);
       }
       for (const { digest, bytes } of documents) await this.#deps.documents.put(digest, bytes);
       const tree = tables.tree();
@@ -199,17 +208,22 @@ export class Downloads implements ContentDemand {
       if (isVerified) catalogue.setPulling(image.manifestDigest, bootId);
     } catch (error) {
       giveBack();
-      unpin();
       throw error;
     } finally {
       letGo();
+      unpin();
     }
-    const done = this.#run(download, feed, opened).finally(() => {
+    // Nothing was awaited since the catalogue has it.
+    const unpinDownload = collector.pinDownload(image.manifestDigest, async () => {
+      cancelled.abort(new Error('the image was removed while it was pulled'));
+      await done.catch(() => undefined); // it is known why
+    });
+    const done = this.#run(download, feed, opened, signal).finally(() => {
       this.#active.delete(image.manifestDigest);
       giveBack();
-      unpin();
+      unpinDownload();
     });
-    done.catch((error: unknown) => this.#failed(image, error));
+    done.catch((error: unknown) => this.#failed(image, error, cancelled.signal));
     const counts = () => download.counts();
     const active = { image, unknownFrom: opened.header.unknownFrom, counts, done, download };
     this.#active.set(image.manifestDigest, active);
@@ -227,13 +241,18 @@ export class Downloads implements ContentDemand {
     return true;
   }
 
-  async #run(download: ImageDownload, feed: BundleFeed, opened: OpenedBundle): Promise<void> {
+  async #run(
+    download: ImageDownload,
+    feed: BundleFeed,
+    opened: OpenedBundle,
+    signal: AbortSignal,
+  ): Promise<void> {
     const { catalogue, root, fsync, log } = this.#deps;
     const { manifestDigest } = download.image;
-    await download.run(feed, opened, this.#stop.signal);
+    await download.run(feed, opened, signal);
     if (fsync === 'image') {
-      await syncFileSystem(root, this.#stop.signal).catch((error: unknown) => {
-        this.#stop.signal.throwIfAborted();
+      await syncFileSystem(root, signal).catch((error: unknown) => {
+        signal.throwIfAborted();
         log.warn({ err: error }, 'contents could not be forced to the disk');
       });
     }
@@ -241,9 +260,13 @@ export class Downloads implements ContentDemand {
     log.info({ image: manifestDigest, ...download.counts() }, 'every content is here');
   }
 
-  #failed(image: Image, error: unknown): void {
+  #failed(image: Image, error: unknown, cancelled: AbortSignal): void {
     if (this.#stop.signal.aborted) return;
     const { log } = this.#deps;
+    if (cancelled.aborted) {
+      log.info({ image: image.manifestDigest }, 'a download was ended: its image was removed');
+      return;
+    }
     this.#noteError(image, error);
     log.error({ err: error, image: image.manifestDigest }, 'a download failed');
     if (isWorthRetrying(error)) this.#resumeLater(image, RETRY_LATER_MS);
@@ -300,7 +323,7 @@ export class Downloads implements ContentDemand {
     });
   }
 
-  #feed(order: DownloadOrder, scope: AuthScope): BundleFeed {
+  #feed(order: DownloadOrder, scope: AuthScope, ending: AbortSignal): BundleFeed {
     const { proxy, backoff, log } = this.#deps;
     const from = this.#fromList(order);
     const platform = formatPlatform(order.platform);
@@ -311,7 +334,7 @@ export class Downloads implements ContentDemand {
         return proxy.delta({ to, from, platform }, scope, resume, signal);
       },
       backoff,
-      this.#stop.signal,
+      ending,
       (error, position) => log.warn({ err: error, position }, 'the transfer of a bundle was cut, going on'),
     );
   }

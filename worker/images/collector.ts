@@ -61,6 +61,8 @@ export class Collector {
   readonly #deps: CollectorDeps;
   /** Documents and manifest digests of pulls under way, with how many hold each. */
   readonly #pins = new Map<Digest, number>();
+  /** Downloads under way by manifest digest, each with what ends it. */
+  readonly #downloads = new Map<Digest, () => Promise<void>>();
   readonly #held = new Set<ImageTables>();
   readonly #lock = new KeyLock();
   #owners: ContentOwners | undefined;
@@ -83,6 +85,15 @@ export class Collector {
         else this.#pins.set(digest, count);
       }
     };
+  }
+
+  /**
+   * Keeps an image while its download runs, until the returned function is called: unless containerd has removed it
+   * meanwhile and nothing else needs it. Then `cancel` is called, which fulfils once the download has ended.
+   */
+  pinDownload(manifestDigest: Digest, cancel: () => Promise<void>): () => void {
+    this.#downloads.set(manifestDigest, cancel);
+    return () => void this.#downloads.delete(manifestDigest);
   }
 
   /**
@@ -155,6 +166,7 @@ export class Collector {
   #run(goal: 'all' | RoomWish, signal: AbortSignal): Promise<CollectResult> {
     return this.#alone(async () => {
       const { catalogue, documents, store, log } = this.#deps;
+      await this.#cancelAbandoned();
       const { unneeded } = this.#divide();
       const isDue = (image: ImageRecord): boolean => goal === 'all' || image.state !== 'complete';
       const dropped = unneeded.filter(isDue).map(({ manifestDigest }) => manifestDigest);
@@ -213,7 +225,17 @@ export class Collector {
 
   #divide(): DividedImages<ImageRecord> {
     const { catalogue, liveChains } = this.#deps;
-    return divideImages(catalogue.list(), liveChains(), (image) => this.#isHeld(image));
+    const isHeld = (image: ImageRecord): boolean =>
+      this.#downloads.has(image.manifestDigest) || this.#isHeld(image);
+    return divideImages(catalogue.list(), liveChains(), isHeld);
+  }
+
+  /** Ends the downloads of images that nothing but their download needs any more. */
+  async #cancelAbandoned(): Promise<void> {
+    if (this.#downloads.size === 0) return;
+    const { catalogue, liveChains } = this.#deps;
+    const { unneeded } = divideImages(catalogue.list(), liveChains(), (image) => this.#isHeld(image));
+    await Promise.all(unneeded.map(({ manifestDigest }) => this.#downloads.get(manifestDigest)?.()));
   }
 
   #isDocument(digest: Digest): boolean {

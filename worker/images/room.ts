@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import { KeyLock } from '../../schemas/concurrency/key-lock.ts';
+import { whenAborted } from '../../schemas/concurrency/when-aborted.ts';
 import type { ContentStore } from '../store/content-store.ts';
 import type { MissingContent, Quota } from '../store/quota.ts';
 import { StoreError } from '../store/store-error.ts';
@@ -67,7 +68,9 @@ export class Room {
     const { bytes: before } = await store.usage(signal);
     const excessBytes = (usedBytes: number): number => Math.max(0, wantedBytes - (before - usedBytes));
     try {
-      const { removedBytes } = await collector.makeRoom({ excessBytes, isPartly: true }, signal);
+      // The run under way may be ending the very download that asks: it must not wait for that run.
+      const made = collector.makeRoom({ excessBytes, isPartly: true }, signal);
+      const { removedBytes } = await Promise.race([made, whenAborted(signal)]);
       return removedBytes > 0;
     } catch (error) {
       signal.throwIfAborted();

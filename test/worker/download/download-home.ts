@@ -34,6 +34,7 @@ export class DownloadHome implements AsyncDisposable {
   readonly catalogue: Catalogue;
   readonly collector: Collector;
   readonly quota: Quota;
+  readonly room: Room;
   readonly tables: TableCache;
   readonly downloads: Downloads;
   readonly proxy: ProxyClient;
@@ -71,6 +72,7 @@ export class DownloadHome implements AsyncDisposable {
     this.quota = quota;
     this.collector = new Collector({ catalogue, documents, tables, store, quota, liveChains, nowMs, log });
     const room = new Room({ store, quota, collector: this.collector, log });
+    this.room = room;
     const backoff = { retries: options.retries ?? 3, firstMs: 1, maxMs: 2 };
     this.downloads = new Downloads({
       ...{

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdtempSync, readdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import type { ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
@@ -278,6 +279,44 @@ describe('Downloads under a quota', function () {
     });
   });
 
+  it('a pull whose image is removed is ended, and gives back what it reserved', async () => {
+    await open(5);
+    const active = await begin('abc');
+    home.register(digestIn('abc'));
+    await home.collector.collect(SIGNAL);
+    assert.equal(home.quota.reservedBytes, 3 * UNIT); // a snapshot stands on it
+    home.register();
+    const unpin = home.collector.pin([digestIn('abc')]);
+    await home.collector.collect(SIGNAL);
+    assert.equal(home.quota.reservedBytes, 3 * UNIT); // somebody waits for its end
+    unpin();
+    assert.equal((await home.collector.collect(SIGNAL)).removedImages, 1);
+    await assert.rejects(active.done, /removed while it was pulled/);
+    assert.equal(home.quota.reservedBytes, 0);
+    assert.deepEqual(here(), []);
+    const answer = withheld.get('abc');
+    if (answer?.closed === false) await once(answer, 'close'); // the transfer has ended, and is not taken up again
+    assert.equal(server.deltas.length, 1);
+    await pull('abc');
+    assert.equal(lettersHere(), 'abc');
+  });
+
+  it('who is ended while waiting for room does not wait for the run that ends it', async () => {
+    await open(5);
+    await pullAll(['abc']);
+    const ended = Promise.withResolvers<void>();
+    const ending = new AbortController();
+    const unpin = home.collector.pinDownload(digestIn('abc'), async () => {
+      ending.abort(new Error('ended'));
+      await ended.promise;
+    });
+    const collecting = home.collector.collect(SIGNAL);
+    await assert.rejects(home.room.makeRoom(1, ending.signal), /ended/);
+    unpin();
+    ended.resolve();
+    await collecting;
+  });
+
   describe('at once', () => {
     it('two pulls share what both are to bring', async () => {
       await open(4);
@@ -352,7 +391,6 @@ describe('Downloads under a quota', function () {
     it('what is being pulled is never evicted, for however many pulls', async () => {
       await open(6);
       const first = await begin('abc');
-      home.register();
       await home.collector.collectAll(SIGNAL);
       await pull('def');
       await assert.rejects(pull('jklmnopq'), fault('quota-exceeded'));

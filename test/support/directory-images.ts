@@ -15,6 +15,8 @@ export class DirectoryImages implements RemoteImages {
   readonly asked: { readonly chainId: ChainId; readonly labels: Labels }[] = [];
   /** Thrown by the next `mount`s. */
   mountFailure: Error | undefined;
+  /** What releasing waits for. */
+  releasing: Promise<void> = Promise.resolve();
 
   async available(chainId: ChainId, labels: Labels, _signal: AbortSignal): Promise<boolean> {
     this.asked.push({ chainId, labels });
@@ -39,6 +41,7 @@ export class DirectoryImages implements RemoteImages {
   }
 
   async released(chainId: ChainId): Promise<void> {
+    await this.releasing;
     this.releasedChains.push(chainId);
   }
 }

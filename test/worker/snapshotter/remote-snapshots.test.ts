@@ -252,6 +252,19 @@ describe('remote snapshots', () => {
     assert.deepEqual(home.images.releasedChains, [SECOND, FIRST]);
   });
 
+  it('are removed at once, however long releasing their image takes', async () => {
+    await claimBoth();
+    const released = Promise.withResolvers<void>();
+    home.images.releasing = released.promise;
+    await home.remove(SECOND);
+    await home.remove(FIRST);
+    assert.deepEqual([...home.snapshotter.list([])], []);
+    assert.deepEqual(home.images.releasedChains, []);
+    released.resolve();
+    await home.snapshotter.drained();
+    assert.deepEqual(home.images.releasedChains, [SECOND, FIRST]);
+  });
+
   it('cannot be committed, and have no mounts of their own', async () => {
     await claimBoth();
     await assert.rejects(home.commit('again', FIRST), { kind: 'failed-precondition' });

@@ -32,7 +32,7 @@ const COLUMNS = `id, kind, registry, name, reference, digest, origin, state, att
   updated_ms, progress, result, error`;
 const OPEN = `state IN ('queued', 'running')`;
 
-/** The queue in SQL (schemas/sql/0002-jobs.sql), in the directory's database, which closes it. */
+/** The queue in SQL (schemas/sql/0003-jobs.sql), in the directory's database, which closes it. */
 export class SqlJobQueue implements JobQueue {
   readonly #database: SqlDatabase;
   readonly #limits: JobLimits;

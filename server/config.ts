@@ -47,8 +47,15 @@ export const ServerConfigSchema = Type.Object({
             'The host that clients know it by: a mirror request (?ns=) for another one is refused; without it none is.',
         }),
       ),
-      connectTimeoutMs: Ms(5_000, 'How long connecting to it may take.'),
-      headerTimeoutMs: Ms(20_000, "How long its answer's header may take, from the end of the request on."),
+      connectTimeoutMs: Ms(2_000, 'How long connecting to it may take.'),
+      readTimeoutMs: Ms(
+        2_000,
+        'How long the header of its answer to GET or HEAD may take. A client that waits longer fails altogether, instead of going on to its next host.',
+      ),
+      headerTimeoutMs: Ms(
+        20_000,
+        'How long the header of any other answer may take, from the end of the request on.',
+      ),
       idleTimeoutMs: Ms(20_000, 'How long a body may stand still, in either direction.'),
       connections: Type.Integer({
         minimum: 1,
@@ -58,6 +65,34 @@ export const ServerConfigSchema = Type.Object({
       }),
     }),
   ),
+  mirror: Type.Object({
+    dir: Type.String({
+      minLength: 1,
+      default: './starlight-mirror',
+      description: 'Where blobs and manifests of upstreams are kept; of this proxy alone.',
+    }),
+    maxBytes: Bytes(0, 'What is kept there takes at most this much; 0 keeps nothing.'),
+    grantMs: Ms(
+      60_000,
+      'So long after an upstream let a caller have a blob or manifest, that caller has it from here unasked.',
+    ),
+    tagMs: Ms(
+      10_000,
+      'So long after an upstream told a caller what a tag is, that caller is told so unasked.',
+    ),
+    staleMs: Ms(
+      3_600_000,
+      'While an upstream cannot be asked (429, 5xx, silence), what it let a caller have within this time is still served, with a Warning header; 0: nothing is.',
+      0,
+    ),
+    circuitFailures: Type.Integer({
+      minimum: 1,
+      maximum: 1000,
+      default: 5,
+      description: 'After so many failures in a row an upstream is not asked for a while.',
+    }),
+    circuitOpenMs: Ms(5_000, 'How long it is not asked then, before one request may try.'),
+  }),
   database: Type.Object({
     url: Type.Optional(
       Type.String({
@@ -111,6 +146,7 @@ export const ServerConfigSchema = Type.Object({
   }),
 });
 export type ServerConfig = Static<typeof ServerConfigSchema>;
+export type MirrorConfig = ServerConfig['mirror'];
 export type UpstreamConfig = NonNullable<ServerConfig['upstream']>;
 
 /** Rules across several values, for `loadConfig`. */

@@ -155,6 +155,13 @@ function ofRegistry(fault: RegistryFault): OciError {
       return { status: 502, code: 'UNAVAILABLE', message: 'the upstream registry cannot be reached' };
     case 'upstream-timeout':
       return { status: 504, code: 'UNAVAILABLE', message: 'the upstream registry did not answer in time' };
+    case 'upstream-withheld':
+      return {
+        status: fault.status,
+        code: fault.status === 429 ? 'TOOMANYREQUESTS' : 'UNAVAILABLE',
+        message: 'the upstream registry is not asked before it may answer again',
+        headers: [['Retry-After', String(fault.retryAfterSeconds)]],
+      };
     case 'upstream-protocol':
       return {
         status: 502,

@@ -2,6 +2,7 @@ import type { RegistryReader } from '../extensions/starlight/registry-reader.ts'
 import { openAccess } from './access/open-access.ts';
 import type { ServerConfig } from './config.ts';
 import type { Logger } from './log.ts';
+import { Mirrors } from './mirror/mirrors.ts';
 import type { Part } from './part.ts';
 import { EmbeddedReader } from './registry/embedded/embedded-reader.ts';
 import { EmbeddedRegistry } from './registry/embedded/embedded-registry.ts';
@@ -22,13 +23,17 @@ export interface RegistryPart extends Part {
 export async function registryPart(config: ServerConfig, logger: Logger): Promise<RegistryPart> {
   if (config.upstream !== undefined) {
     const client = new UpstreamClient(config.upstream);
+    const mirrors = await Mirrors.open(config.mirror, logger);
     return {
-      registry: new UpstreamRegistry(config.upstream, client),
+      registry: await mirrors.before(config.upstream.url, new UpstreamRegistry(config.upstream, client)),
       reader: new UpstreamReader(config.upstream.url, client),
       routes: [],
       // An upstream that is down must not take the proxy out of service: what is answered without it still is.
       checks: [],
-      closing: [{ name: 'upstream', close: () => client.close() }],
+      closing: [
+        { name: 'upstream', close: () => client.close() },
+        { name: 'mirror', close: () => mirrors.close() },
+      ],
     };
   }
   const registry = new EmbeddedRegistry(config.storage.dir, Date.now);

@@ -26,6 +26,12 @@ export type RegistryFault =
   | { readonly kind: 'storage-full' }
   | { readonly kind: 'upstream-unreachable' }
   | { readonly kind: 'upstream-timeout' }
+  /** It is not asked now: it was away, or said by Retry-After when to come back. `status` is what it said last. */
+  | {
+      readonly kind: 'upstream-withheld';
+      readonly status: 429 | 503;
+      readonly retryAfterSeconds: number;
+    }
   | { readonly kind: 'upstream-protocol'; readonly reason: string };
 
 export class RegistryError extends Error {

@@ -36,11 +36,13 @@ export interface UpstreamResponse {
  */
 export class UpstreamClient {
   readonly #agent: Agent;
+  readonly #readTimeoutMs: number;
 
   /** @throws where the file of certificates cannot be read. */
   constructor(config: UpstreamConfig) {
     const ca =
       config.caFile === undefined ? undefined : [...rootCertificates, readFileSync(config.caFile, 'utf8')];
+    this.#readTimeoutMs = config.readTimeoutMs;
     this.#agent = new Agent({
       connections: config.connections,
       pipelining: 1,
@@ -59,7 +61,7 @@ export class UpstreamClient {
     const followed = request.method === 'GET' || request.method === 'HEAD';
     let { url, headers } = request;
     for (let hops = 0; ; hops += 1) {
-      const response = await this.#once({ ...request, url, headers }, followed);
+      const response = await this.#once({ ...request, url, headers }, followed, followed);
       const location = headerValue(response.headers, 'location');
       if (!followed || !REDIRECTS.has(response.status) || location === undefined) return response;
       await discard(response);
@@ -78,7 +80,7 @@ export class UpstreamClient {
     await this.#agent.destroy();
   }
 
-  async #once(request: UpstreamRequest, repeatable: boolean): Promise<UpstreamResponse> {
+  async #once(request: UpstreamRequest, isRead: boolean, repeatable: boolean): Promise<UpstreamResponse> {
     const { method, url, headers, body, signal } = request;
     signal.throwIfAborted();
     try {
@@ -90,6 +92,8 @@ export class UpstreamClient {
         body: body ?? null,
         signal,
         responseHeaders: 'raw',
+        // From when the request has a connection, not while it waits for one.
+        ...(isRead ? { headersTimeout: this.#readTimeoutMs } : {}),
       });
       // With 'raw' undici hands out a flat list, which its type does not tell.
       const raw = response.headers as unknown as string[];
@@ -99,7 +103,7 @@ export class UpstreamClient {
     } catch (error) {
       signal.throwIfAborted();
       // A kept connection that the upstream closed just as we took it up.
-      if (repeatable && isClosedSocket(error)) return this.#once(request, false);
+      if (repeatable && isClosedSocket(error)) return this.#once(request, isRead, false);
       throw upstreamError(error);
     }
   }

@@ -78,12 +78,14 @@ async function startedAgain(directory: string, flags: readonly string[] = []): P
   return ProxyProcess.start(directory, flags);
 }
 
-async function assertLittleMemory(proxy: ProxyProcess): Promise<void> {
+async function assertLittleMemory(proxy: ProxyProcess, pulls = 1): Promise<void> {
   await (await fetch(`${proxy.url}/v2/`)).arrayBuffer();
   await proxy.resetPeak();
   const before = await proxy.peakBytes();
   const { digest, checksum } = await push(proxy.host);
-  assert.deepEqual(await pull(proxy.host, digest), { sizeBytes: BLOB_BYTES, checksum });
+  for (let count = 0; count < pulls; count += 1) {
+    assert.deepEqual(await pull(proxy.host, digest), { sizeBytes: BLOB_BYTES, checksum });
+  }
   const grownBytes = (await proxy.peakBytes()) - before;
   assert.ok(grownBytes < LIMIT_BYTES, `the peak grew by ${Math.round(grownBytes / MIB)} MiB`);
 }
@@ -105,5 +107,16 @@ describe('a blob of 2 GB', function () {
     await using upstream = await DockerRegistry.start(directory);
     await using proxy = await startedAgain(directory, ['--upstream-url', `http://${upstream.host}`]);
     await assertLittleMemory(proxy);
+  });
+
+  it('takes the proxy less than 100 MB, pulled into its cache and from there', async () => {
+    await using upstream = await DockerRegistry.start(directory);
+    const cache = ['--mirror-dir', join(directory, 'mirror'), '--mirror-max-bytes', String(2 * BLOB_BYTES)];
+    await using proxy = await startedAgain(directory, [
+      '--upstream-url',
+      `http://${upstream.host}`,
+      ...cache,
+    ]);
+    await assertLittleMemory(proxy, 2);
   });
 });

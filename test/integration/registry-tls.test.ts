@@ -45,7 +45,13 @@ describe('an upstream over TLS', () => {
   async function status(host: string, withCa: boolean): Promise<number> {
     const config = {
       url: `https://${host}:${(server.address() as AddressInfo).port}`, // it listens on TCP
-      ...{ connectTimeoutMs: 2000, headerTimeoutMs: 2000, idleTimeoutMs: 2000, connections: 2 },
+      ...{
+        connectTimeoutMs: 2000,
+        readTimeoutMs: 2000,
+        headerTimeoutMs: 2000,
+        idleTimeoutMs: 2000,
+        connections: 2,
+      },
       ...(withCa ? { caFile } : {}),
     };
     const client = new UpstreamClient(config);
@@ -67,7 +73,7 @@ describe('an upstream over TLS', () => {
       () =>
         new UpstreamClient({
           ...{ url: 'https://x', caFile: join(directory, 'none'), connections: 1 },
-          ...{ connectTimeoutMs: 1, headerTimeoutMs: 1, idleTimeoutMs: 1 },
+          ...{ connectTimeoutMs: 1, readTimeoutMs: 1, headerTimeoutMs: 1, idleTimeoutMs: 1 },
         }),
       /ENOENT/,
     );

@@ -27,7 +27,21 @@ describe('ServerConfigSchema', () => {
   it('makes a whole upstream of its URL', () => {
     const loaded = load([], { STARLIGHT_PROXY_UPSTREAM_URL: 'https://registry.test' });
     assert.equal(loaded.kind, 'config');
-    if (loaded.kind === 'config') assert.equal(loaded.value.upstream?.connectTimeoutMs, 5000);
+    if (loaded.kind === 'config') assert.equal(loaded.value.upstream?.connectTimeoutMs, 2000);
+  });
+
+  it('answers for an upstream that is dead within three seconds', () => {
+    const loaded = load(['--upstream-url', 'https://registry.test']);
+    assert.equal(loaded.kind, 'config');
+    if (loaded.kind !== 'config') return;
+    // A time-out counts in steps of half a second.
+    assert.ok((loaded.value.upstream?.connectTimeoutMs ?? 3_000) <= 2_500);
+    assert.ok((loaded.value.upstream?.readTimeoutMs ?? 3_000) <= 2_500);
+  });
+
+  it('keeps nothing of an upstream unless it is told how much', () => {
+    const loaded = load([]);
+    assert.equal(loaded.kind === 'config' ? loaded.value.mirror.maxBytes : undefined, 0);
   });
 
   it('hides what is secret when it is logged', () => {

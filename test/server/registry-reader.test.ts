@@ -19,7 +19,13 @@ import { type Script, ScriptedServer } from '../support/scripted-server.ts';
 const NAME = 'team/app';
 /** Far more than the buffers of a socket hold. */
 const BLOB_BYTES = 8 << 20;
-const TIMEOUTS = { connectTimeoutMs: 2000, headerTimeoutMs: 5000, idleTimeoutMs: 5000, connections: 8 };
+const TIMEOUTS = {
+  connectTimeoutMs: 2000,
+  readTimeoutMs: 5000,
+  headerTimeoutMs: 5000,
+  idleTimeoutMs: 5000,
+  connections: 8,
+};
 
 async function fill(
   registry: EmbeddedRegistry,
@@ -136,7 +142,7 @@ describe('UpstreamReader', () => {
     const client = new UpstreamClient({
       url: upstream.url,
       ...TIMEOUTS,
-      headerTimeoutMs: 200,
+      readTimeoutMs: 200,
       idleTimeoutMs: 200,
     });
     try {

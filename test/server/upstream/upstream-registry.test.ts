@@ -32,6 +32,7 @@ class Front implements AsyncDisposable {
     const full = {
       url: upstream.url,
       connectTimeoutMs: 2000,
+      readTimeoutMs: 5000,
       headerTimeoutMs: 5000,
       idleTimeoutMs: 5000,
       connections: 8,
@@ -303,7 +304,7 @@ describe('UpstreamRegistry, failures', () => {
   });
 
   it('answers 504 where the header does not come in time', async () => {
-    await using front = await Front.start(() => undefined, { headerTimeoutMs: 100 });
+    await using front = await Front.start(() => undefined, { readTimeoutMs: 100 });
     assert.equal((await ask(`${front.url}${BLOB}`)).statusCode, 504);
   });
 

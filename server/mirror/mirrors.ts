@@ -8,7 +8,7 @@ import type { Registry } from '../registry/registry.ts';
 import { BlobStore, type StoreLog } from './blob-store.ts';
 import { type MirrorCounters, mirrorCounters } from './counters.ts';
 import { Fills } from './fills.ts';
-import { GuardedRegistry } from './guarded-registry.ts';
+import { OutageGuard } from './outage-guard.ts';
 import { MirrorRegistry } from './mirror-registry.ts';
 import { Space } from './space.ts';
 
@@ -53,7 +53,7 @@ export class Mirrors {
     const upstream = new URL(url);
     const { counters } = this;
     const common = { key: this.#key, counters, log: this.#log, config: this.#config };
-    const guarded = new GuardedRegistry({ ...common, registry, upstream: upstream.host, nowMs: Date.now });
+    const guarded = new OutageGuard({ ...common, registry, upstream: upstream.host, nowMs: Date.now });
     if (this.#lock === undefined) return guarded;
     // Legible, and different for every upstream.
     const name = `${upstream.hostname.replace(/[^\w.-]/g, '_')}-${digestHex(digestOf(upstream.origin)).slice(0, 12)}`;

@@ -91,7 +91,7 @@ async function assertLittleMemory(proxy: ProxyProcess, pulls = 1): Promise<void>
 }
 
 describe('a blob of 2 GB', function () {
-  this.timeout(300_000);
+  this.timeout(600_000);
   let directory: string;
   beforeEach(async () => {
     directory = await mkdtemp(join(tmpdir(), 'starlight-memory-'));

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { Readable } from 'node:stream';
 import { describe, it } from 'mocha';
 import { mirrorCounters } from '../../../server/mirror/counters.ts';
-import { GuardedRegistry } from '../../../server/mirror/guarded-registry.ts';
+import { OutageGuard } from '../../../server/mirror/outage-guard.ts';
 import type { HeaderList, RegistryAnswer, RegistryRequest } from '../../../server/registry/registry.ts';
 import { RegistryError, type RegistryFault } from '../../../server/registry/registry-error.ts';
 
@@ -16,10 +16,10 @@ class Guarded {
   nowMs = 1_000_000;
   reply: Reply = 200;
   headers: HeaderList = [];
-  readonly #guard: GuardedRegistry;
+  readonly #guard: OutageGuard;
 
   constructor() {
-    this.#guard = new GuardedRegistry({
+    this.#guard = new OutageGuard({
       registry: { answer: () => this.#answer() },
       config: { circuitFailures: 3, circuitOpenMs: 1000 },
       upstream: 'registry.test',
@@ -62,7 +62,7 @@ class Guarded {
   }
 }
 
-describe('GuardedRegistry, circuit', () => {
+describe('OutageGuard, circuit', () => {
   const FAILURES: readonly (readonly [Reply, boolean])[] = [
     ['upstream-unreachable', true],
     ['upstream-timeout', true],
@@ -125,7 +125,7 @@ describe('GuardedRegistry, circuit', () => {
   });
 });
 
-describe('GuardedRegistry, Retry-After', () => {
+describe('OutageGuard, Retry-After', () => {
   const ROWS: readonly (readonly [
     status: number,
     header: string | undefined,

@@ -39,7 +39,7 @@ export interface GuardOptions {
  * requests are answered 503 at once, until one that is let through goes well. What it says by Retry-After is kept
  * to: with 429 for that caller, with 503 for all.
  */
-export class GuardedRegistry implements Registry {
+export class OutageGuard implements Registry {
   readonly #options: GuardOptions;
   readonly #circuit: Circuit;
   readonly #held = new LRUCache<CallerId, Hold>({ max: MAX_HELD_CALLERS });

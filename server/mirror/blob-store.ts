@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { constants, type Dirent } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 import { KeyLock } from '../../schemas/concurrency/key-lock.ts';
 import { syncDirectory } from '../../schemas/disk/durable-file.ts';
 import {
@@ -14,6 +14,7 @@ import {
   isDigest,
 } from '../../schemas/oci/digest.ts';
 import { isMissing } from '../../schemas/process/system-error.ts';
+import { FileBody } from '../registry/file-body.ts';
 import type { MirrorCounters } from './counters.ts';
 import type { Space } from './space.ts';
 
@@ -218,13 +219,9 @@ export class BlobStore {
       sizeBytes,
       close,
       stream: (start, end) => {
-        if (start >= end) {
-          void close().catch(() => undefined); // it was only read
-          return Readable.from([]);
-        }
-        const stream = handle.createReadStream({ start, end: end - 1, highWaterMark: READ_BYTES });
-        stream.once('close', () => this.#unpin(digest, entry));
-        return stream;
+        const body = new FileBody(handle, start, end - start);
+        body.once('close', () => this.#unpin(digest, entry));
+        return body;
       },
     };
   }

@@ -48,6 +48,12 @@ export class Mirrors {
     }
   }
 
+  /** What all caches take on disk now, and how much of that is not in use. */
+  get usage(): { readonly usedBytes: number; readonly idleBytes: number } {
+    const { usedBytes, idleBytes } = this.#space;
+    return { usedBytes, idleBytes };
+  }
+
   /** `registry`, the upstream at `url`, guarded and cached. @throws where its directory cannot be used. */
   async before(url: string, registry: Registry): Promise<Registry> {
     const upstream = new URL(url);

@@ -26,6 +26,11 @@ export class Space {
     return this.#usedBytes;
   }
 
+  /** Of those, what could go at once. */
+  get idleBytes(): number {
+    return this.#idleBytes;
+  }
+
   get maxBytes(): number {
     return this.#maxBytes;
   }

@@ -4,6 +4,7 @@ import { Front } from './front.ts';
 import { MANIFEST_TYPE, pattern, sha256 } from './origin.ts';
 
 const MIB = 1 << 20;
+const turn = () => new Promise((resolve) => setImmediate(resolve));
 const A = { Authorization: 'Basic YTph' };
 const B = { Authorization: 'Basic Yjpi' };
 
@@ -215,13 +216,16 @@ describe('MirrorRegistry, blobs', function () {
   it('evicts what was used least recently, and keeps to its limit', async () => {
     await using front = await Front.start({ mirror: { maxBytes: 3 * MIB } });
     const digests = [1, 2, 3, 4].map((seed) => front.origin.addBlob('a', pattern(MIB, seed)));
-    for (const digest of digests.slice(0, 3)) await front.bytes(`a/blobs/${digest}`);
-    await front.bytes(`a/blobs/${digests[0]}`);
-    await front.bytes(`a/blobs/${digests[3]}`);
-    await front.bytes(`a/blobs/${digests[0]}`);
+    const get = async (at: number): Promise<void> => {
+      await front.bytes(`a/blobs/${digests[at]}`);
+      // It is kept, and nobody uses any.
+      while (front.mirrors.usage.idleBytes < Math.min(at + 1, 3) * MIB) await turn();
+    };
+    for (const at of [0, 1, 2, 0, 3, 0]) await get(at);
     assert.equal(front.origin.count(digests[0] ?? ''), 1);
-    await front.bytes(`a/blobs/${digests[1]}`);
+    await get(1);
     assert.equal(front.origin.count(digests[1] ?? '', 'GET'), 2);
+    assert.equal(front.mirrors.usage.usedBytes, 3 * MIB);
     assert.equal(front.mirrors.counters.evicted, 2);
   });
 });

@@ -59,6 +59,11 @@ export const WorkerConfigSchema = Type.Object({
       default: 'auto',
       description: 'How images are mounted; auto takes the first that works here.',
     }),
+    completeForm: Type.Union([Type.Literal('auto'), Type.Literal('off')], {
+      default: 'auto',
+      description:
+        'With auto, containers made after all contents of an image have arrived read them without the daemon, where the kernel can (Linux 6.5 with EROFS).',
+    }),
     unmountAtExit: Type.Boolean({
       default: false,
       description:

@@ -16,6 +16,7 @@ import { ProxyClient } from './download/proxy-client.ts';
 import { RangeFetch } from './download/range-fetch.ts';
 import { chooseDriver } from './filesystem/choose-driver.ts';
 import { HealthServer } from './health-server.ts';
+import { CompleteForms } from './complete/complete-forms.ts';
 import { Catalogue } from './images/catalogue.ts';
 import { Collector } from './images/collector.ts';
 import { DocumentFiles } from './images/document-files.ts';
@@ -93,11 +94,11 @@ async function wire(options: DaemonOptions, steps: ShutdownStep[]): Promise<void
   });
   closing('traces', async () => recorder.flush());
 
-  const slot: { snapshotter?: Snapshotter; mounts?: TreeMounts } = {};
+  const slot: { snapshotter?: Snapshotter; mounts?: TreeMounts; forms?: CompleteForms } = {};
   const quota = new Quota(config.store.quotaBytes);
   const collector = new Collector({
     ...{ catalogue, documents, tables, store, quota, nowMs },
-    liveChains: () => liveChains(slot.snapshotter, slot.mounts),
+    liveChains: () => liveChains(slot.snapshotter, slot.mounts, slot.forms),
     log: log.child({ part: 'collector' }),
   });
   const room = new Room({ store, quota, collector, log: log.child({ part: 'store' }) });
@@ -127,10 +128,22 @@ async function wire(options: DaemonOptions, steps: ShutdownStep[]): Promise<void
     log: log.child({ part: 'mounts' }),
   });
   slot.mounts = mounts;
+  const forms = await CompleteForms.open({
+    ...{ root, catalogue, documents, storeDirectory: store.directory, nowMs },
+    enabled: config.filesystem.completeForm === 'auto',
+    log: log.child({ part: 'complete' }),
+  });
+  closing('complete forms', () => forms.close({ leaveMounted: !config.filesystem.unmountAtExit }));
+  slot.forms = forms;
   const labelPulls = new LabelPulls({ downloads, platform: hostPlatform(), nowMs, log: downloadLog });
-  const images = new StarlightImages(catalogue, mounts, labelPulls, (chainId) => {
-    catalogue.setUsedUntil(chainId, nowMs());
-    collector.schedule(stopping.signal);
+  const images = new StarlightImages({
+    ...{ catalogue, mounts, forms, pulls: labelPulls },
+    isTraced: () => recorder.on,
+    onReleased: (chainId) => {
+      catalogue.setUsedUntil(chainId, nowMs());
+      collector.schedule(stopping.signal);
+    },
+    log: log.child({ part: 'mounts' }),
   });
   const snapshotterLog = log.child({ part: 'snapshotter' });
   const snapshotter = await createSnapshotter({ root, remoteImages: images, log: snapshotterLog });
@@ -141,6 +154,7 @@ async function wire(options: DaemonOptions, steps: ShutdownStep[]): Promise<void
 
   const ensured = await snapshotter.ensureMounts(stopping.signal);
   await mounts.sweep(stopping.signal);
+  await forms.sweep();
   log.info({ mounted: ensured.mounted, failed: ensured.failed.length }, 'mounted what snapshots need');
   const socketPath = config.snapshotter.socket;
   const server = await serveSnapshotter({ socketPath, snapshotter, log: snapshotterLog });
@@ -153,7 +167,7 @@ async function wire(options: DaemonOptions, steps: ShutdownStep[]): Promise<void
   const pulls = new PullService({ downloads, catalogue, collector, registration, nowMs, log });
   const actions = controlActions({
     ...{ version, driver: driver.name, containerdAddress: config.containerd.address, pulls, downloads },
-    ...{ catalogue, collector, room, mounts, store, proxy, containerd, recorder, nowMs },
+    ...{ catalogue, collector, room, mounts, forms, store, proxy, containerd, recorder, nowMs },
     scopeOf: (host, repository) => ({ host, repository, credentials: () => credentialsOf(host) }),
   });
   const control = new ControlServer(actions, log.child({ part: 'control' }));
@@ -169,6 +183,7 @@ async function wire(options: DaemonOptions, steps: ShutdownStep[]): Promise<void
   closing('background', async () => stopping.abort(new Error('the daemon is stopping')));
 
   downloads.resumeAll();
+  forms.requestAll();
   collector.schedule(stopping.signal); // what was released while nobody was there to hear of it
   pulls.resumeRegistrations(stopping.signal).catch((error: unknown) => {
     log.error({ err: error }, 'taking up registrations failed');
@@ -176,8 +191,12 @@ async function wire(options: DaemonOptions, steps: ShutdownStep[]): Promise<void
 }
 
 /** The chains of which containerd keeps a committed snapshot, and those that are mounted, whatever for. */
-function liveChains(snapshotter?: Snapshotter, mounts?: TreeMounts): ReadonlySet<ChainId> {
-  const chains = new Set<ChainId>(mounts?.chains);
+function liveChains(
+  snapshotter?: Snapshotter,
+  mounts?: TreeMounts,
+  forms?: CompleteForms,
+): ReadonlySet<ChainId> {
+  const chains = new Set<ChainId>([...(mounts?.chains ?? []), ...(forms?.chains ?? [])]);
   for (const { kind, source } of snapshotter?.list([]) ?? []) {
     if (kind === 'committed' && source.kind === 'remote') chains.add(source.chainId);
   }

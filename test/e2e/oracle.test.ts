@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { ChainId } from '../../schemas/oci/chain-id.ts';
 import { layoutChainIds } from '../../scripts/lib/layout.ts';
 import { awkwardImage } from '../support/awkward-image.ts';
 import { makeLayout } from '../support/images.ts';
@@ -26,14 +27,20 @@ function withoutRootTime(listing: TreeListing, cutTime: (ns: bigint) => bigint):
   );
 }
 
-const DRIVERS = [
-  { driver: 'kernel', cutTime: (ns: bigint) => ns },
+const WAYS = [
+  { name: 'StarlightFS (kernel)', driver: 'kernel', form: 'off', cutTime: (ns: bigint) => ns },
+  { name: 'The complete form', driver: 'kernel', form: 'auto', cutTime: (ns: bigint) => ns },
   // Its C code takes times in milliseconds: worker/filesystem/README.md.
-  { driver: 'fuse-native', cutTime: (ns: bigint) => (ns / 1_000_000n) * 1_000_000n },
+  {
+    name: 'StarlightFS (fuse-native)',
+    driver: 'fuse-native',
+    form: 'off',
+    cutTime: (ns: bigint) => (ns / 1_000_000n) * 1_000_000n,
+  },
 ] as const;
 
-for (const { driver, cutTime } of DRIVERS) {
-  describe(`StarlightFS (${driver}) against overlayfs`, function () {
+for (const { name: way, driver, form, cutTime } of WAYS) {
+  describe(`${way} against overlayfs`, function () {
     this.timeout(300_000);
     let directory = '';
     let stack: Stack;
@@ -42,7 +49,7 @@ for (const { driver, cutTime } of DRIVERS) {
       const fault = machineFault();
       if (fault !== undefined) skip(this, fault);
       directory = mkdtempSync(join(tmpdir(), 'sl-oracle-'));
-      stack = await Stack.start({ driver });
+      stack = await Stack.start({ driver, daemonFlags: ['--filesystem-complete-form', form] });
     });
     after(async () => {
       await stack?.[Symbol.asyncDispose]();
@@ -53,12 +60,13 @@ for (const { driver, cutTime } of DRIVERS) {
       const plain = await stack.push(layout, tag, `plain/${name}`);
       await stack.containerd.ctr('images', 'pull', '--plain-http', '--snapshotter', 'overlayfs', plain);
       const converted = await stack.convert(layout, tag, `converted/${name}`);
-      await stack.mustCli('pull', '-n', 'test', converted);
+      await stack.mustCli('pull', ...(form === 'auto' ? ['--wait'] : []), '-n', 'test', converted);
       const chain = await layoutChainIds(layout, tag);
       let objects = 0;
       // Every layer has a snapshot of its own, and other images may stand on any of them.
       for (const chainId of chain) {
         const expected = await stack.withRoot('overlayfs', chainId, (root) => listTreeAside(root));
+        if (form === 'auto') await makeComplete(chainId);
         const actual = await stack.withRoot('starlight', chainId, (root) => listTreeAside(root));
         const differences = compareTrees(
           withoutRootTime(expected, cutTime),
@@ -68,6 +76,12 @@ for (const { driver, cutTime } of DRIVERS) {
         objects += expected.size;
       }
       return objects;
+    }
+
+    async function makeComplete(chainId: ChainId): Promise<void> {
+      // what upper layers hide has not come by itself; it does when it is read
+      await stack.withRoot('starlight', chainId, (root) => listTreeAside(root));
+      await stack.whenComplete(chainId);
     }
 
     it('an image with every awkward thing', async () => {

@@ -1,6 +1,6 @@
 import type { ChainId } from '../../schemas/oci/chain-id.ts';
-import type { RemoteImages } from '../../worker/snapshotter/remote-images.ts';
-import type { Labels, SnapshotKey, Usage } from '../../worker/snapshotter/snapshot.ts';
+import type { ImageMount, RemoteImages } from '../../worker/snapshotter/remote-images.ts';
+import type { ImageForm, Labels, SnapshotKey, Usage } from '../../worker/snapshotter/snapshot.ts';
 
 /**
  * Remote images whose merged trees are plain directories: what a file system would mount is there already. It
@@ -13,6 +13,11 @@ export class DirectoryImages implements RemoteImages {
   readonly references = new Set<string>();
   readonly releasedChains: ChainId[] = [];
   readonly asked: { readonly chainId: ChainId; readonly labels: Labels }[] = [];
+  /** The form of what is mounted from now on, with the data-only layers of a complete one. */
+  form: ImageForm = 'served';
+  dataLowers: readonly string[] = [];
+  /** Which form each `mount` asked for. */
+  readonly forms: (ImageForm | undefined)[] = [];
   /** Thrown by the next `mount`s. */
   mountFailure: Error | undefined;
   /** What releasing waits for. */
@@ -23,13 +28,20 @@ export class DirectoryImages implements RemoteImages {
     return this.trees.has(chainId);
   }
 
-  async mount(chainId: ChainId, key: SnapshotKey, signal: AbortSignal): Promise<readonly string[]> {
+  async mount(
+    chainId: ChainId,
+    key: SnapshotKey,
+    form: ImageForm | undefined,
+    signal: AbortSignal,
+  ): Promise<ImageMount> {
     signal.throwIfAborted();
     if (this.mountFailure !== undefined) throw this.mountFailure;
     const tree = this.trees.get(chainId);
     if (tree === undefined) throw new Error(`no tree for ${chainId}`);
     this.references.add(`${chainId} ${key}`);
-    return tree;
+    this.forms.push(form);
+    const given = form ?? this.form;
+    return { form: given, lowers: tree, dataLowers: given === 'served' ? [] : this.dataLowers };
   }
 
   async unmount(chainId: ChainId, key: SnapshotKey): Promise<void> {

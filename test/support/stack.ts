@@ -1,6 +1,7 @@
 import { mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { answers, type CommandResult, run, Server, tryRun } from '../../scripts/lib/child.ts';
 import type { ChainId } from '../../schemas/oci/chain-id.ts';
 import { freePort } from '../../scripts/lib/free-port.ts';
@@ -9,6 +10,14 @@ import { PrivateContainerd } from '../../scripts/lib/containerd.ts';
 import { Link } from './link.ts';
 
 const BIN = new URL('../../bin/', import.meta.url).pathname;
+
+const POLL_MS = 100;
+const POLL_LIMIT_MS = 60_000;
+
+/** Whether a mount command is of a complete form: only those have data-only layers. */
+export function isComplete(command: string): boolean {
+  return command.includes('::');
+}
 
 export interface StackOptions {
   /** Bytes per second between daemon and proxy. */
@@ -183,6 +192,27 @@ export class Stack implements AsyncDisposable {
       }
     } finally {
       await this.containerd.ctr('snapshots', '--snapshotter', snapshotter, 'rm', key);
+    }
+  }
+
+  /** The command that mounts a new writable snapshot over `chainId`, which is removed again. */
+  async mountCommand(chainId: ChainId): Promise<string> {
+    const key = `look-${process.hrtime.bigint()}`;
+    await this.containerd.ctr('snapshots', '--snapshotter', 'starlight', 'prepare', key, chainId);
+    try {
+      return await this.containerd.ctr('snapshots', '--snapshotter', 'starlight', 'mounts', '/mnt', key);
+    } finally {
+      await this.containerd.ctr('snapshots', '--snapshotter', 'starlight', 'rm', key);
+    }
+  }
+
+  /** Fulfils when new snapshots over `chainId` get the complete form. @throws {Error} after a minute. */
+  async whenComplete(chainId: ChainId): Promise<void> {
+    const end = Date.now() + POLL_LIMIT_MS;
+    while (!isComplete(await this.mountCommand(chainId))) {
+      if (Date.now() > end)
+        throw new Error(`${chainId} has no complete form: ${await this.mustCli('status')}`);
+      await delay(POLL_MS);
     }
   }
 

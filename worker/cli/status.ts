@@ -24,6 +24,7 @@ export function statusCommand(context: ContextSource): Command {
 export function statusText(status: StatusBody): string {
   const head =
     `daemon ${status.version}, file system driver ${status.driver}, optimizer ${status.optimizer ? 'on' : 'off'}\n` +
+    (status.completeForm.usable ? '' : `images stay served by the daemon: ${status.completeForm.reason}\n`) +
     `proxy  ${status.proxy}\n` +
     `store  ${storeText(status.store)}\n\n`;
   if (status.images.length === 0) return `${head}no images yet: ctr-starlight pull REFERENCE\n`;
@@ -33,11 +34,13 @@ export function statusText(status: StatusBody): string {
     stateText(image),
     `${image.contentsArrived}/${image.contentsTotal}`,
     `${formatBytes(image.bytesArrived)}/${formatBytes(image.bytesTotal)}`,
+    image.form,
     image.mounted ? 'yes' : 'no',
     image.manifestDigest.slice(0, 19),
   ]);
   return (
-    head + formatTable([['IMAGE', 'PLATFORM', 'STATE', 'FILES', 'SIZE', 'MOUNTED', 'MANIFEST'], ...rows])
+    head +
+    formatTable([['IMAGE', 'PLATFORM', 'STATE', 'FILES', 'SIZE', 'FORM', 'MOUNTED', 'MANIFEST'], ...rows])
   );
 }
 

@@ -1,5 +1,6 @@
 import type { ContainerdClient } from '../containerd/client.ts';
 import type { Downloads } from '../download/downloads.ts';
+import type { CompleteForms } from '../complete/complete-forms.ts';
 import type { ProxyClient } from '../download/proxy-client.ts';
 import type { AuthScope } from '../download/auth-scope.ts';
 import type { Catalogue } from '../images/catalogue.ts';
@@ -23,6 +24,7 @@ export type ActionsDeps = {
   readonly collector: Collector;
   readonly room: Room;
   readonly mounts: TreeMounts;
+  readonly forms: CompleteForms;
   readonly store: ContentStore;
   readonly proxy: ProxyClient;
   readonly containerd: ContainerdClient;
@@ -53,7 +55,7 @@ export function controlActions(deps: ActionsDeps): ControlActions {
 }
 
 async function status(deps: ActionsDeps, signal: AbortSignal): Promise<StatusBody> {
-  const { catalogue, downloads, mounts } = deps;
+  const { catalogue, downloads, mounts, forms } = deps;
   const evictable = await deps.collector.evictable(signal);
   const { contents, bytes } = await deps.store.usage(signal);
   const images = catalogue.list().flatMap((image): StatusBody['images'][number][] => {
@@ -66,7 +68,8 @@ async function status(deps: ActionsDeps, signal: AbortSignal): Promise<StatusBod
       platform: image.platform,
       state: failed ? ('failed' as const) : image.state,
       ...(failed && image.error !== undefined ? { error: image.error } : {}),
-      mounted: mounts.isMounted(image),
+      form: forms.stateOf(image),
+      mounted: mounts.isMounted(image) || forms.isMounted(image),
       evictable: evictable.images.has(image.manifestDigest),
       ...(active?.counts() ?? countsAtRest(image)),
     };
@@ -82,6 +85,7 @@ async function status(deps: ActionsDeps, signal: AbortSignal): Promise<StatusBod
     driver: deps.driver,
     proxy: deps.proxy.url,
     optimizer: deps.recorder.on,
+    completeForm: forms.obstacle === undefined ? { usable: true } : { usable: false, reason: forms.obstacle },
     store: { contents, bytes, ...deps.room.status(), evictableBytes: evictable.bytes },
     images,
   };

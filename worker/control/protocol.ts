@@ -55,6 +55,8 @@ export interface StatusBody {
   readonly driver: string;
   readonly proxy: string;
   readonly optimizer: boolean;
+  /** Whether new containers of complete images read without the daemon; if not, why. */
+  readonly completeForm: { readonly usable: boolean; readonly reason?: string };
   /** Bytes are those on the disk. */
   readonly store: {
     readonly contents: number;
@@ -73,6 +75,9 @@ export interface StatusBody {
     readonly state: 'pulling' | 'complete' | 'failed';
     readonly error?: string;
     readonly namespaces: readonly string[];
+    /** How new snapshots are mounted: served by the daemon, or complete; `building` is served until it is written. */
+    readonly form: 'served' | 'building' | 'complete';
+    /** Whether a snapshot uses it. */
     readonly mounted: boolean;
     /** Nothing needs it: it goes when there must be room, or with the next collection. */
     readonly evictable: boolean;

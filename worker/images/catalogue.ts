@@ -18,6 +18,8 @@ export type ImageTotals = { readonly contentsTotal: number; readonly bytesTotal:
  */
 export class Catalogue {
   readonly db: DatabaseSync;
+  readonly #onComplete: ((manifestDigest: Digest) => void)[] = [];
+  readonly #onRemoved: (() => void)[] = [];
 
   /** @throws {Error} when another daemon uses it. */
   constructor(path: string) {
@@ -103,6 +105,16 @@ export class Catalogue {
     return row === undefined ? undefined : { image: recordOf(row), depth: Number(row['depth']) };
   }
 
+  /** Calls back, within the call that makes it so, whenever an image has become complete. */
+  onComplete(listener: (manifestDigest: Digest) => void): void {
+    this.#onComplete.push(listener);
+  }
+
+  /** Calls back, within the call that removes it, whenever an image has been removed. */
+  onRemoved(listener: () => void): void {
+    this.#onRemoved.push(listener);
+  }
+
   /** True for a manifest, index, config or table of contents of an image. */
   isDocument(digest: Digest): boolean {
     const row = this.db
@@ -115,6 +127,7 @@ export class Catalogue {
     this.db
       .prepare(`UPDATE images SET state = 'complete', error = NULL WHERE manifest_digest = ?`)
       .run(manifestDigest);
+    for (const listener of this.#onComplete) listener(manifestDigest);
   }
 
   /** Contents are missing after all: it is to be downloaded again. */
@@ -174,6 +187,7 @@ export class Catalogue {
     } finally {
       this.db.exec('PRAGMA synchronous = NORMAL');
     }
+    for (const listener of this.#onRemoved) listener();
   }
 
   putName(name: ImageName, platform: string): void {

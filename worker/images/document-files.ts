@@ -27,7 +27,7 @@ export class DocumentFiles {
     if (digestOf(bytes) !== digest) throw new Error(`document ${digest} is not what its digest says`);
     const temporaryDir = join(this.#directory, 'tmp'); // the next start clears it
     try {
-      await writeDurably(this.#pathOf(digest), [bytes], { temporaryDir, mode: 0o600 });
+      await writeDurably(this.pathOf(digest), [bytes], { temporaryDir, mode: 0o600 });
     } catch (error) {
       throw asStoreError(error, this.#directory);
     }
@@ -35,7 +35,7 @@ export class DocumentFiles {
 
   /** @throws {Error} when it is not here, or not what it was any more. */
   async get(digest: Digest): Promise<Uint8Array> {
-    const bytes = await readFile(this.#pathOf(digest));
+    const bytes = await readFile(this.pathOf(digest));
     if (digestOf(bytes) !== digest) throw new Error(`document ${digest} on the disk is damaged`);
     return bytes;
   }
@@ -51,7 +51,8 @@ export class DocumentFiles {
     return removed;
   }
 
-  #pathOf(digest: Digest): string {
+  /** Where a document is, for other threads; they verify what they read. */
+  pathOf(digest: Digest): string {
     return join(this.#directory, digestHex(digest));
   }
 }

@@ -50,6 +50,16 @@ const MIGRATIONS: readonly string[] = [
    ) STRICT, WITHOUT ROWID;`,
   `ALTER TABLE images ADD COLUMN used_ms INTEGER NOT NULL DEFAULT 0; -- what eviction goes by
    UPDATE images SET used_ms = touched_ms`,
+  `CREATE TABLE forms (             -- metadata images of complete trees
+     chain_id TEXT PRIMARY KEY,
+     digest TEXT NOT NULL,         -- of the file
+     size_bytes INTEGER NOT NULL,
+     version INTEGER NOT NULL      -- of the program's writer
+   ) STRICT, WITHOUT ROWID;
+   CREATE TRIGGER forms_go_with_chains AFTER DELETE ON chains BEGIN
+     DELETE FROM forms WHERE chain_id = OLD.chain_id
+       AND NOT EXISTS (SELECT 1 FROM chains WHERE chain_id = OLD.chain_id);
+   END`,
 ];
 
 /**

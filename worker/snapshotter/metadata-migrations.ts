@@ -19,4 +19,6 @@ export const METADATA_MIGRATIONS: readonly string[] = [
   ) STRICT;
   CREATE INDEX snapshots_by_parent ON snapshots (parent_id);
   CREATE INDEX snapshots_by_chain ON snapshots (chain_id) WHERE chain_id IS NOT NULL;`,
+  // what was made before saw its image served
+  `ALTER TABLE snapshots ADD COLUMN form TEXT CHECK (form IN ('served', 'complete', 'complete-metacopy'));`,
 ];

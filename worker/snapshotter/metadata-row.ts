@@ -1,10 +1,19 @@
 import { parseDigest } from '../../schemas/oci/digest.ts';
 import type { ChainId } from '../../schemas/oci/chain-id.ts';
-import type { EpochNs, Labels, SnapshotId, SnapshotInfo, SnapshotKey, SnapshotKind } from './snapshot.ts';
+import type {
+  EpochNs,
+  ImageForm,
+  Labels,
+  SnapshotId,
+  SnapshotInfo,
+  SnapshotKey,
+  SnapshotKind,
+} from './snapshot.ts';
 
 /** Columns of SnapshotInfo for a SELECT from `snapshots s LEFT JOIN snapshots p ON p.id = s.parent_id`. */
 export const INFO_COLUMNS = `s.id AS id, s.key AS key, s.kind AS kind, p.key AS parent, s.chain_id AS chain_id,
-  s.labels AS labels, s.created_ns AS created_ns, s.updated_ns AS updated_ns`;
+  s.labels AS labels, s.created_ns AS created_ns, s.updated_ns AS updated_ns,
+  s.form AS form`;
 
 /** A row as node:sqlite gives it with big integers. */
 export type Row = Readonly<Record<string, unknown>>;
@@ -22,6 +31,7 @@ export function infoOf(row: Row): SnapshotInfo {
     createdNs: integerOf(row['created_ns']),
     updatedNs: integerOf(row['updated_ns']),
     source: chainId === null ? { kind: 'local' } : { kind: 'remote', chainId: chainIdOf(chainId) },
+    form: formOf(row['form']),
   };
 }
 
@@ -48,6 +58,13 @@ function textOf(value: unknown): string {
 function kindOf(value: unknown): SnapshotKind {
   if (value === 'active' || value === 'view' || value === 'committed') return value;
   throw new TypeError('snapshot metadata: unknown kind');
+}
+
+/** @throws {TypeError} when it is neither a form nor NULL. */
+export function formOf(value: unknown): ImageForm | undefined {
+  if (value === null) return undefined;
+  if (value === 'served' || value === 'complete' || value === 'complete-metacopy') return value;
+  throw new TypeError('snapshot metadata: unknown form');
 }
 
 function labelsOf(value: unknown): Labels {

@@ -1,9 +1,10 @@
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import type { ChainId } from '../../schemas/oci/chain-id.ts';
 import { METADATA_MIGRATIONS } from './metadata-migrations.ts';
-import { chainIdOf, idOf, INFO_COLUMNS, infoOf, integerOf } from './metadata-row.ts';
+import { chainIdOf, formOf, idOf, INFO_COLUMNS, infoOf, integerOf } from './metadata-row.ts';
 import type {
   EpochNs,
+  ImageForm,
   Labels,
   SnapshotId,
   SnapshotInfo,
@@ -17,14 +18,22 @@ import { SnapshotterError } from './snapshotter-error.ts';
 const LIST_PAGE_ROWS = 100;
 
 /** The trees under a snapshot: local ones nearest first, and below them the nearest remote one, if any. */
-export type Ancestry = { readonly localIds: readonly SnapshotId[]; readonly remote: ChainId | undefined };
+export type Ancestry = {
+  readonly localIds: readonly SnapshotId[];
+  readonly remote: ChainId | undefined;
+  /** Whether one of the local ones was written with `metacopy=on`. */
+  readonly hasMetacopy: boolean;
+};
 
 export type NewSnapshot = {
   readonly key: SnapshotKey;
   readonly parent: SnapshotKey | undefined;
   readonly labels: Labels;
   readonly nowNs: EpochNs;
-} & ({ readonly kind: 'active' | 'view' } | { readonly kind: 'remote'; readonly chainId: ChainId });
+} & (
+  | { readonly kind: 'active' | 'view'; readonly form: ImageForm | undefined }
+  | { readonly kind: 'remote'; readonly chainId: ChainId }
+);
 
 export type CommitChange = {
   readonly key: SnapshotKey;
@@ -37,12 +46,12 @@ export type CommitChange = {
 };
 
 const SELECT_INFO = `SELECT ${INFO_COLUMNS} FROM snapshots s LEFT JOIN snapshots p ON p.id = s.parent_id`;
-const SELECT_CHAIN = `WITH RECURSIVE chain (id, parent_id, chain_id, depth) AS (
-    SELECT id, parent_id, chain_id, 0 FROM snapshots WHERE id = ?
+const SELECT_CHAIN = `WITH RECURSIVE chain (id, parent_id, chain_id, form, depth) AS (
+    SELECT id, parent_id, chain_id, form, 0 FROM snapshots WHERE id = ?
     UNION ALL
-    SELECT s.id, s.parent_id, s.chain_id, chain.depth + 1 FROM chain JOIN snapshots s ON s.id = chain.parent_id
+    SELECT s.id, s.parent_id, s.chain_id, s.form, chain.depth + 1 FROM chain JOIN snapshots s ON s.id = chain.parent_id
     WHERE chain.chain_id IS NULL
-  ) SELECT id, chain_id FROM chain ORDER BY depth`;
+  ) SELECT id, chain_id, form FROM chain ORDER BY depth`;
 
 /**
  * What is known about the snapshots, in one SQLite file. Every method is one transaction and synchronous, so two
@@ -100,11 +109,13 @@ export class Metadata {
   /** The trees of `key` itself (when committed) and of all that it builds on. @throws {SnapshotterError} not-found */
   ancestry(key: SnapshotKey): Ancestry {
     const localIds: SnapshotId[] = [];
+    let hasMetacopy = false;
     for (const row of this.#prepare(SELECT_CHAIN).iterate(this.get(key).id)) {
-      if (row['chain_id'] !== null) return { localIds, remote: chainIdOf(row['chain_id']) };
+      if (row['chain_id'] !== null) return { localIds, remote: chainIdOf(row['chain_id']), hasMetacopy };
       localIds.push(idOf(row['id']));
+      hasMetacopy ||= formOf(row['form']) === 'complete-metacopy';
     }
-    return { localIds, remote: undefined };
+    return { localIds, remote: undefined, hasMetacopy };
   }
 
   /** Usage as stored at commit. @throws {SnapshotterError} not-found */
@@ -139,8 +150,8 @@ export class Metadata {
       const parentId = made.parent === undefined ? null : this.#parentId(made.parent);
       this.#assertFree(made.key);
       const { lastInsertRowid } = this.#prepare(
-        `INSERT INTO snapshots (key, kind, parent_id, chain_id, labels, created_ns, updated_ns)
-         VALUES (?, ?, ?, ?, ?, ?, ?)`,
+        `INSERT INTO snapshots (key, kind, parent_id, chain_id, labels, created_ns, updated_ns, form)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
       ).run(
         made.key,
         made.kind === 'remote' ? 'committed' : made.kind,
@@ -149,6 +160,7 @@ export class Metadata {
         JSON.stringify(made.labels),
         made.nowNs,
         made.nowNs,
+        made.kind === 'remote' ? null : (made.form ?? null),
       );
       place?.(idOf(BigInt(lastInsertRowid)));
       return this.get(made.key);

@@ -1,5 +1,14 @@
 import type { ChainId } from '../../schemas/oci/chain-id.ts';
-import type { Labels, SnapshotKey, Usage } from './snapshot.ts';
+import type { ImageForm, Labels, SnapshotKey, Usage } from './snapshot.ts';
+
+/** A mounted image, as layers of an overlay. Paths are absolute, without `:` and `,`. */
+export type ImageMount = {
+  readonly form: ImageForm;
+  /** The root directories, nearest first, at least one. */
+  readonly lowers: readonly string[];
+  /** Data-only layers below them, by which a complete form finds its contents; none for a served one. */
+  readonly dataLowers: readonly string[];
+};
 
 /**
  * The images whose contents arrive (or have arrived) through Starlight, as the snapshotter needs them. A chainID
@@ -15,12 +24,18 @@ export interface RemoteImages {
   available(chainId: ChainId, labels: Labels, signal: AbortSignal): Promise<boolean>;
 
   /**
-   * Mounts the read-only tree of `chainId` unless it is mounted, notes that `key` needs it, and returns its root
-   * directories, nearest first, fit for overlayfs's `lowerdir` (absolute, without `:` and `,`), at least one.
-   * Called again with the same two arguments it returns the same and counts nothing twice; so it is after a
-   * restart of the daemon, for each snapshot that exists.
+   * Mounts the read-only tree of `chainId` unless it is mounted, and notes that `key` needs it. `form` is that of
+   * an existing snapshot; undefined leaves the choice. What cannot be had complete any more is served instead,
+   * which an upper directory bears in any case; never the other way round. Called again for the same key it
+   * returns the same and counts nothing twice; so it is after a restart of the daemon, for each snapshot that
+   * exists.
    */
-  mount(chainId: ChainId, key: SnapshotKey, signal: AbortSignal): Promise<readonly string[]>;
+  mount(
+    chainId: ChainId,
+    key: SnapshotKey,
+    form: ImageForm | undefined,
+    signal: AbortSignal,
+  ): Promise<ImageMount>;
 
   /**
    * `key` needs the tree no more; the last one that goes takes the mount with it. Does nothing when `key` holds

@@ -29,6 +29,18 @@ export type SnapshotSource =
   | { readonly kind: 'local' }
   | { readonly kind: 'remote'; readonly chainId: ChainId };
 
+/**
+ * How an active snapshot or a view sees the image below it. It keeps the form in which it was made for life: what
+ * its upper directory says about the files below is true of that form.
+ *
+ * - served: a tree that the daemon serves, contents coming as they are opened.
+ * - complete: a mounted metadata image over the store as data-only lower layer; the kernel reads by itself.
+ * - complete-metacopy: the same, on kernels that follow it only with `metacopy=on` (before Linux 6.16). The upper
+ *   directory may then hold metadata without contents, which needs this option from then on, in what is
+ *   committed from it and in all that stands on that.
+ */
+export type ImageForm = 'served' | 'complete' | 'complete-metacopy';
+
 /** What containerd's Stat tells about a snapshot, and where its contents are. */
 export type SnapshotInfo = {
   readonly id: SnapshotId;
@@ -39,6 +51,8 @@ export type SnapshotInfo = {
   readonly createdNs: EpochNs;
   readonly updatedNs: EpochNs;
   readonly source: SnapshotSource;
+  /** Undefined when there is no image below, and for committed remote ones. */
+  readonly form: ImageForm | undefined;
 };
 
 /** The arguments of mount(2) for the caller to apply; options in the style of fstab. */

@@ -10,8 +10,9 @@ import { updateLabels } from './labels.ts';
 import type { Log } from './log.ts';
 import { type Ancestry, assertKind, type Metadata } from './metadata.ts';
 import { mountsOf } from './overlay-mounts.ts';
-import type { RemoteImages } from './remote-images.ts';
+import type { ImageMount, RemoteImages } from './remote-images.ts';
 import {
+  type ImageForm,
   type Labels,
   type Mount,
   SNAPSHOT_REF_LABEL,
@@ -25,7 +26,21 @@ import type { Trash } from './trash.ts';
 /** Trees mounted at the same time by `ensureMounts`. */
 const MOUNTS_IN_FLIGHT = 4;
 
-const NO_ANCESTRY: Ancestry = { localIds: [], remote: undefined };
+const NO_ANCESTRY: Ancestry = { localIds: [], remote: undefined, hasMetacopy: false };
+
+/**
+ * containerd shortens lower directories that are more than a page of options, but not when there are data-only
+ * ones among them (mount_linux.go, compactLowerdirOption): so many bytes of local layers, and the image is served.
+ */
+const COMPLETE_LOWERS_MAX_BYTES = 3000;
+
+/** What a new snapshot is mounted over. */
+type Below = {
+  readonly lowers: readonly string[];
+  readonly dataLowers: readonly string[];
+  readonly metacopy: boolean;
+  readonly form: ImageForm | undefined;
+};
 
 export type SnapshotterParts = {
   readonly metadata: Metadata;
@@ -94,7 +109,10 @@ export class Snapshotter {
     return this.#locks.run([key], async () => {
       const info = this.#parts.metadata.get(key);
       assertKind(info, 'active', 'view');
-      return this.#mountsOf(info, await this.#lowers(this.#ancestry(info.parent), key, signal));
+      return this.#mountsOf(
+        info,
+        await this.#below(this.#ancestry(info.parent), key, info.form ?? 'served', signal),
+      );
     });
   }
 
@@ -198,7 +216,7 @@ export class Snapshotter {
             if (info === undefined || info.kind === 'committed') return;
             const { remote } = this.#ancestry(info.parent);
             if (remote === undefined) return;
-            await remoteImages.mount(remote, key, signal);
+            await remoteImages.mount(remote, key, info.form ?? 'served', signal);
             mounted += 1;
           })
           .catch((error: unknown) => {
@@ -260,25 +278,26 @@ export class Snapshotter {
     }
     const ancestry = this.#ancestry(parent);
     try {
-      const lowers = await this.#lowers(ancestry, key, signal);
-      const owner = await ownerOf(lowers[0]);
+      const below = await this.#below(ancestry, key, undefined, signal);
+      const owner = await ownerOf(below.lowers[0]);
+      const { form } = below;
       const info = await directories.create(kind, owner, (place) =>
-        metadata.insert({ kind, key, parent, labels, nowNs: clock() }, place),
+        metadata.insert({ kind, key, parent, labels, form, nowNs: clock() }, place),
       );
-      return this.#mountsOf(info, lowers);
+      return this.#mountsOf(info, below);
     } catch (error) {
       await this.#unmount(ancestry.remote, key);
       throw error;
     }
   }
 
-  #mountsOf(info: SnapshotInfo, lowers: readonly string[]): readonly Mount[] {
+  #mountsOf(info: SnapshotInfo, below: Below): readonly Mount[] {
     const { directories, hasIndex } = this.#parts;
     const { id, kind, key } = info;
     if (kind === 'committed') {
       throw new SnapshotterError('failed-precondition', `snapshot ${key} is committed, not active or view`);
     }
-    return mountsOf({ kind, upper: directories.upper(id), work: directories.work(id), lowers, hasIndex });
+    return mountsOf({ ...below, kind, upper: directories.upper(id), work: directories.work(id), hasIndex });
   }
 
   /** The trees of `parent` and below. @throws {SnapshotterError} not-found */
@@ -286,12 +305,31 @@ export class Snapshotter {
     return parent === undefined ? NO_ANCESTRY : this.#parts.metadata.ancestry(parent);
   }
 
-  /** The directories of those trees, nearest first; a remote one is mounted for `key`. */
-  async #lowers(ancestry: Ancestry, key: SnapshotKey, signal: AbortSignal): Promise<readonly string[]> {
+  /**
+   * The directories of those trees; a remote one is mounted for `key`.
+   * @param recorded the form of a snapshot that exists, undefined for a new one
+   */
+  async #below(
+    ancestry: Ancestry,
+    key: SnapshotKey,
+    recorded: ImageForm | undefined,
+    signal: AbortSignal,
+  ): Promise<Below> {
     const { directories, remoteImages } = this.#parts;
+    const { remote, hasMetacopy } = ancestry;
     const locals = ancestry.localIds.map((id) => directories.upper(id));
-    if (ancestry.remote === undefined) return locals;
-    return [...locals, ...(await remoteImages.mount(ancestry.remote, key, signal))];
+    if (remote === undefined)
+      return { lowers: locals, dataLowers: [], metacopy: hasMetacopy, form: undefined };
+    const isLong = locals.join(':').length > COMPLETE_LOWERS_MAX_BYTES;
+    const image: ImageMount = await remoteImages.mount(
+      remote,
+      key,
+      recorded ?? (isLong ? 'served' : undefined),
+      signal,
+    );
+    const { form, dataLowers } = image;
+    const metacopy = [form, recorded].includes('complete-metacopy') || hasMetacopy;
+    return { lowers: [...locals, ...image.lowers], dataLowers, metacopy, form };
   }
 
   /** The snapshot is gone or was never made, so a failure here is logged only. */

@@ -217,6 +217,7 @@ describe('ctr-starlight', function () {
     driver: 'kernel',
     proxy: 'http://p',
     optimizer: false,
+    completeForm: { usable: false, reason: 'no EROFS' },
     store: { contents: 3, bytes: 12_288, quotaBytes: 0, reservedBytes: 0, evictableBytes: 0, ...store },
     images: [
       {
@@ -225,6 +226,7 @@ describe('ctr-starlight', function () {
         platform: 'linux/amd64',
         state: 'pulling',
         namespaces: ['default'],
+        form: 'served',
         mounted: true,
         evictable: false,
         ...COUNTS,
@@ -236,7 +238,8 @@ describe('ctr-starlight', function () {
   it('status shows each image in a row', async () => {
     daemon.answerJson(status({}));
     const result = await daemon.run('status');
-    assert.match(result.stdout, /r\.example\/a:2 +linux\/amd64 +pulling +1\/3 +10 B\/300 B +yes/);
+    assert.match(result.stdout, /r\.example\/a:2 +linux\/amd64 +pulling +1\/3 +10 B\/300 B +served +yes/);
+    assert.match(result.stdout, /images stay served by the daemon: no EROFS\n/);
     assert.match(result.stdout, /^store {2}3 contents, 12\.3 kB$/m);
   });
 

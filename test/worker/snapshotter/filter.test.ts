@@ -14,6 +14,7 @@ function info(key: string, kind: SnapshotKind, parent: string | undefined, label
     createdNs: 0n,
     updatedNs: 0n,
     source: { kind: 'local' },
+    form: undefined,
   };
 }
 

@@ -12,7 +12,7 @@ const CHAIN = digestOf('layer') as ChainId; // any digest will do
 
 function active(key: string, parent?: string): NewSnapshot {
   const named = parent === undefined ? undefined : keyOf(parent);
-  return { kind: 'active', key: keyOf(key), parent: named, labels: {}, nowNs: 1n };
+  return { kind: 'active', key: keyOf(key), parent: named, labels: {}, form: undefined, nowNs: 1n };
 }
 
 describe('Metadata', () => {

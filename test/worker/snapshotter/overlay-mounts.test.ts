@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { type MountPlan, mountsOf } from '../../../worker/snapshotter/overlay-mounts.ts';
 import type { Mount } from '../../../worker/snapshotter/snapshot.ts';
 
-const OWN = { upper: '/s/9/fs', work: '/s/9/work', hasIndex: true } as const;
+const OWN = { upper: '/s/9/fs', work: '/s/9/work', hasIndex: true, dataLowers: [], metacopy: false } as const;
 
 function overlay(...options: readonly string[]): Mount[] {
   return [{ type: 'overlay', source: 'overlay', options }];
@@ -37,6 +37,21 @@ describe('mountsOf()', () => {
       'a kernel without index',
       { ...OWN, hasIndex: false, kind: 'view', lowers: ['/s/2/fs', '/s/1/fs'] },
       overlay('lowerdir=/s/2/fs:/s/1/fs'),
+    ],
+    [
+      'active over a complete form',
+      { ...OWN, kind: 'active', lowers: ['/s/2/fs', '/c/1'], dataLowers: ['/store'] },
+      overlay('index=off', ...DIRECTORIES, 'lowerdir=/s/2/fs:/c/1::/store'),
+    ],
+    [
+      'view of a complete form alone',
+      { ...OWN, kind: 'view', lowers: ['/c/1'], dataLowers: ['/store'] },
+      overlay('index=off', 'lowerdir=/c/1::/store'),
+    ],
+    [
+      'a kernel that wants to be told of metadata without contents',
+      { ...OWN, kind: 'active', lowers: ['/c/1'], dataLowers: ['/store'], metacopy: true },
+      overlay('index=off', ...DIRECTORIES, 'metacopy=on', 'redirect_dir=on', 'lowerdir=/c/1::/store'),
     ],
   ];
   for (const [title, plan, mounts] of ROWS) it(title, () => assert.deepEqual(mountsOf(plan), mounts));

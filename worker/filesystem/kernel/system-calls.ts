@@ -92,6 +92,11 @@ export function mountFuse(fd: number, mountpoint: string, maxReadBytes: number):
   check('mount', nativeMount('starlight', mountpoint, 'fuse.starlight', MS_RDONLY, data));
 }
 
+/** mount(2), read-only. @throws {SystemCallError} */
+export function mountReadOnly(source: string, mountpoint: string, type: string, data = ''): void {
+  check('mount', nativeMount(source, mountpoint, type, MS_RDONLY, data));
+}
+
 export const MNT_DETACH = 2;
 
 /** Takes a mount away, off the main thread. EINVAL (no longer mounted) counts as done. */

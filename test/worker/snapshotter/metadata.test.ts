@@ -75,9 +75,37 @@ describe('Metadata', () => {
       const { id } = metadata.insert(active('b', 'remote'));
       commit(metadata, 'b', 'above');
       const lowest = metadata.get(keyOf('lowest')).id;
-      assert.deepEqual(metadata.ancestry(keyOf('above')), { localIds: [id], remote: CHAIN });
-      assert.deepEqual(metadata.ancestry(keyOf('remote')), { localIds: [], remote: CHAIN });
-      assert.deepEqual(metadata.ancestry(keyOf('lowest')), { localIds: [lowest], remote: undefined });
+      const plain = { hasMetacopy: false };
+      assert.deepEqual(metadata.ancestry(keyOf('above')), { localIds: [id], remote: CHAIN, ...plain });
+      assert.deepEqual(metadata.ancestry(keyOf('remote')), { localIds: [], remote: CHAIN, ...plain });
+      assert.deepEqual(metadata.ancestry(keyOf('lowest')), {
+        localIds: [lowest],
+        remote: undefined,
+        ...plain,
+      });
+    });
+  });
+
+  it('takes over what was made before snapshots had a form', () => {
+    withMetadata((metadata) => metadata.insert(active('old')));
+    const db = new DatabaseSync(path);
+    db.exec('ALTER TABLE snapshots DROP COLUMN form; PRAGMA user_version = 1');
+    db.close();
+    withMetadata((metadata) => {
+      assert.equal(metadata.get(keyOf('old')).form, undefined);
+      metadata.insert({ ...active('new'), kind: 'active', form: 'complete' });
+    });
+    withMetadata((metadata) => assert.equal(metadata.get(keyOf('new')).form, 'complete'));
+  });
+
+  it('knows of metadata without contents in what lies below, however deep', () => {
+    withMetadata((metadata) => {
+      metadata.insert({ ...active('a'), kind: 'active', form: 'complete-metacopy' });
+      commit(metadata, 'a', 'written');
+      metadata.insert({ ...active('b', 'written'), kind: 'active', form: 'served' });
+      commit(metadata, 'b', 'above');
+      assert.equal(metadata.ancestry(keyOf('written')).hasMetacopy, true);
+      assert.equal(metadata.ancestry(keyOf('above')).hasMetacopy, true);
     });
   });
 

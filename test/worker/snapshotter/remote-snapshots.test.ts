@@ -3,7 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ChainId } from '../../../schemas/oci/chain-id.ts';
 import { digestOf } from '../../../schemas/oci/digest.ts';
-import { type Labels, SNAPSHOT_REF_LABEL } from '../../../worker/snapshotter/snapshot.ts';
+import { type Labels, type Mount, SNAPSHOT_REF_LABEL } from '../../../worker/snapshotter/snapshot.ts';
 import { keyOf, NEVER, SnapshotterHome } from '../../support/snapshotter-home.ts';
 
 // any digests will do as chainIDs
@@ -171,6 +171,59 @@ describe('remote snapshots', () => {
     const [view] = await home.view('look', SECOND);
     assert.equal(view?.type, 'overlay');
     assert.ok(view?.options.includes(`lowerdir=${tree(0)}:${tree(1)}`));
+  });
+
+  it('are seen in the form in which the snapshot was made, for all its life', async () => {
+    await claimBoth();
+    await home.prepare('early', SECOND);
+    home.images.form = 'complete';
+    home.images.dataLowers = ['/store'];
+    await home.prepare('late', SECOND);
+    await home.view('look', SECOND);
+    await home.restart();
+    const lowerOf = async (key: string): Promise<string | undefined> =>
+      (await home.mounts(key))[0]?.options.find((option) => option.startsWith('lowerdir='));
+    assert.equal(await lowerOf('early'), `lowerdir=${tree(1)}`);
+    assert.equal(await lowerOf('late'), `lowerdir=${tree(1)}::/store`);
+    assert.equal(await lowerOf('look'), `lowerdir=${tree(1)}::/store`);
+    home.images.forms.length = 0;
+    await home.snapshotter.ensureMounts(NEVER);
+    assert.deepEqual(home.images.forms.sort(), ['complete', 'complete', 'served']);
+  });
+
+  it('with metadata without contents above them need the option, in all that stands on that', async () => {
+    await claimBoth();
+    home.images.form = 'complete-metacopy';
+    home.images.dataLowers = ['/store'];
+    const hasOption = (mounts: readonly Mount[]): boolean =>
+      mounts[0]?.options.includes('metacopy=on') === true;
+    assert.ok(hasOption(await home.prepare('work', SECOND)));
+    await home.commit('child', 'work');
+    home.images.form = 'served';
+    assert.ok(hasOption(await home.prepare('over', 'child')));
+    assert.ok(hasOption(await home.view('look', 'child')));
+    assert.ok(!hasOption(await home.prepare('beside', SECOND)));
+  });
+
+  it('are served below so many layers that containerd could not shorten the options', async () => {
+    await claimBoth();
+    home.images.form = 'complete';
+    home.images.dataLowers = ['/store'];
+    const asked = async (parent: string): Promise<string | undefined> => {
+      home.images.forms.length = 0;
+      const key = `over ${parent}`;
+      await home.prepare(key, parent);
+      await home.remove(key);
+      return home.images.forms[0];
+    };
+    let parent: string = SECOND;
+    const fits = Math.floor(3000 / `${home.root}/snapshots/100/fs:`.length);
+    for (let layer = 0; layer < fits + 10; layer += 1) {
+      await home.layer(`layer-${layer}`, parent);
+      parent = `layer-${layer}`;
+      if (layer === fits - 10) assert.equal(await asked(parent), undefined);
+    }
+    assert.equal(await asked(parent), 'served');
   });
 
   it('are held by each snapshot that is mounted, and let go by commit and remove', async () => {

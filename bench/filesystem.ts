@@ -1,17 +1,20 @@
 /**
- * Walks, stats and reads a tree of 84,071 files in 9,457 directories below overlayfs: on the local disk, with
- * the kernel driver and with fuse-native, in one run. Prints a table in Markdown. Needs root.
+ * Walks, stats and reads a tree of 84,071 files in 9,457 directories below overlayfs: on the local disk, in its
+ * complete form, with the kernel driver and with fuse-native, in one run. Prints a table in Markdown. Needs root.
  *
  *   bin/node bench/filesystem.ts [--files 84071] [--rounds 3] [--drop-caches]
  */
 import { execFile } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import { linkSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createHash, randomBytes } from 'node:crypto';
+import { linkSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs, promisify } from 'node:util';
 import { file, type SampleEntry, sampleTree } from '../conformance/filesystem/sample-tree.ts';
 import { digestHex, digestOf } from '../schemas/oci/digest.ts';
 import type { Tree } from '../schemas/toc/tree.ts';
+import { MetadataImage } from '../worker/complete/erofs/metadata-image.ts';
+import { mountForm, unmountForm } from '../worker/complete/form-mount.ts';
+import { findSupport } from '../worker/complete/support.ts';
 import { chooseDriver } from '../worker/filesystem/choose-driver.ts';
 import type { DriverName, FileSystemLog } from '../worker/filesystem/driver.ts';
 
@@ -30,7 +33,7 @@ const { values } = parseArgs({
 const fileCount = Number(values.files);
 const rounds = Number(values.rounds);
 
-type Side = 'native' | DriverName;
+type Side = 'native' | 'complete' | DriverName;
 /** Median milliseconds of each measurement, first after a mount and again. */
 type Figures = Map<string, number[]>;
 
@@ -105,6 +108,52 @@ function prepare(base: string): { tree: Tree; list: string } {
   return { tree: sampleTree(entries), list };
 }
 
+/** What lies below a container: how it is mounted, as options of the overlay, and how it is taken away. */
+interface Lower {
+  readonly options: string;
+  readonly unmount: () => Promise<unknown>;
+}
+
+/** Mounts the tree for one measurement. */
+type Mounter = (lower: string) => Promise<Lower>;
+
+async function mounterOf(
+  side: Side,
+  base: string,
+  tree: Tree,
+): Promise<Mounter & { close?: () => Promise<void> }> {
+  if (side === 'native') {
+    return async () => ({ options: `lowerdir=${join(base, 'native')}`, unmount: async () => {} });
+  }
+  if (side === 'complete') {
+    const support = await findSupport(join(base, 'probe'));
+    if (!support.usable) throw new Error(`no complete form here: ${support.reason}`);
+    const image = join(base, 'image');
+    const begin = performance.now();
+    writeFileSync(image, Buffer.concat([...new MetadataImage(tree, randomBytes(16)).pieces()]));
+    const ms = (performance.now() - begin).toFixed(0);
+    console.log(`metadata image: ${statSync(image).size} bytes, ${ms} ms\n`);
+    const metacopy = support.form === 'complete-metacopy' ? ',metacopy=on,redirect_dir=on' : '';
+    return async (lower) => {
+      await mountForm(image, lower, support.way);
+      const options = `lowerdir=${lower}::${join(base, 'store')}${metacopy}`;
+      return { options, unmount: () => unmountForm(lower) };
+    };
+  }
+  const driver = await chooseDriver(side, quiet);
+  const contents = {
+    directory: join(base, 'store'),
+    want: () => Promise.reject(new Error('everything is here')),
+  };
+  const mounter: Mounter = async (lower) => {
+    const mountOptions = { waitLimitMs: WAIT_LIMIT_MS, log: quiet };
+    const signal = AbortSignal.timeout(WAIT_LIMIT_MS);
+    const mounted = await driver.mount(tree, lower, contents, mountOptions, signal);
+    return { options: `lowerdir=${lower}`, unmount: () => mounted.unmount() };
+  };
+  return Object.assign(mounter, { close: () => driver.close() });
+}
+
 async function sh(script: string, ...args: string[]): Promise<void> {
   await promisify(execFile)('sh', ['-ec', script, ...args]);
 }
@@ -117,27 +166,17 @@ async function timed(script: string, ...args: string[]): Promise<number> {
 
 async function measure(side: Side, base: string, tree: Tree, list: string): Promise<Figures> {
   const figures: Figures = new Map();
-  const driver = side === 'native' ? undefined : await chooseDriver(side, quiet);
+  const mounter = await mounterOf(side, base, tree);
   const [lower, merged] = [join(base, `lower-${side}`), join(base, `merged-${side}`)];
   for (const path of [lower, merged]) mkdirSync(path);
-  const contents = {
-    directory: join(base, 'store'),
-    want: () => Promise.reject(new Error('everything is here')),
-  };
   try {
     for (let round = 0; round < rounds; round++) {
       for (const { what, script } of MEASUREMENTS) {
-        const mounted = await driver?.mount(
-          tree,
-          lower,
-          contents,
-          { waitLimitMs: WAIT_LIMIT_MS, log: quiet },
-          AbortSignal.timeout(WAIT_LIMIT_MS),
-        );
+        const mounted = await mounter(lower);
         const upper = mkdtempSync(join(base, 'upper-'));
         const work = mkdtempSync(join(base, 'work-'));
-        const below = side === 'native' ? join(base, 'native') : lower;
-        await sh(`mount -t overlay overlay -o lowerdir=${below},upperdir=${upper},workdir=${work} ${merged}`);
+        const options = `${mounted.options},upperdir=${upper},workdir=${work}`;
+        await sh(`mount -t overlay overlay -o ${options} ${merged}`);
         if (values['drop-caches']) await sh('sync; echo 2 >/proc/sys/vm/drop_caches');
         try {
           for (const pass of ['first', 'again']) {
@@ -148,12 +187,12 @@ async function measure(side: Side, base: string, tree: Tree, list: string): Prom
           }
         } finally {
           await sh(`umount ${merged}`);
-          await mounted?.unmount();
+          await mounted.unmount();
         }
       }
     }
   } finally {
-    await driver?.close();
+    await mounter.close?.();
   }
   return figures;
 }
@@ -165,11 +204,11 @@ function median(series: readonly number[]): number {
 const base = mkdtempSync('/var/tmp/starlight-bench-');
 try {
   const { tree, list } = prepare(base);
-  const sides: readonly Side[] = ['native', 'kernel', 'fuse-native'];
+  const sides: readonly Side[] = ['native', 'complete', 'kernel', 'fuse-native'];
   const results = new Map<Side, Figures>();
   for (const side of sides) results.set(side, await measure(side, base, tree, list));
   console.log(`${fileCount} files, medians of ${rounds}, milliseconds (times native)\n`);
-  console.log('| | native | kernel | fuse-native |\n|---|---|---|---|');
+  console.log('| | native | complete | kernel | fuse-native |\n|---|---|---|---|---|');
   for (const key of results.get('native')?.keys() ?? []) {
     const [native = Number.NaN, ...others] = sides.map((side) => median(results.get(side)?.get(key) ?? []));
     const cells = others.map((ms) => `${ms.toFixed(1)} (${(ms / native).toFixed(1)})`);

@@ -102,7 +102,9 @@ describe('complete forms', function () {
     await stack.daemon.stop();
     await stack.startDaemon();
     await check();
-    assert.match(await stack.mustCli('status'), / complete .* complete +yes/);
+    await until('the form is checked', async () =>
+      / complete .* complete +yes/.test(await stack.mustCli('status')),
+    );
   });
 
   it('turned off, everything is served, and the status says why', async () => {
@@ -162,8 +164,7 @@ describe('complete forms', function () {
       const exec = ['tasks', 'exec', '--exec-id', 'sum', CONTAINER, '/bin/sha256sum', '/large/random'];
       assert.match(await containerd.ctr(...exec), /^[0-9a-f]{64} /);
       await stack.startDaemon();
-      const [image] = (await status(stack)).images;
-      assert.deepEqual([image?.form, image?.mounted], ['complete', true]);
+      assert.equal((await status(stack)).images[0]?.mounted, true);
       await assertWhole(await mount(stack, 'held'));
     });
 

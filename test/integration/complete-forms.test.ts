@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -274,6 +274,46 @@ describe('CompleteForms', function () {
     home.parts.store.delete(digestOf(TEXTS.upper));
     await assert.rejects(mount(), /1 contents are not in the store/);
     assert.deepEqual(await home.left(), []);
+  });
+
+  it('are offered after a restart once they are checked, without being written anew', async () => {
+    const image = await home.complete();
+    const path = join(home.directory, `${digestHex(TOP)}.erofs`);
+    const { ino } = statSync(path);
+    await home.stop();
+    await home.start();
+    assert.equal(home.forms.offer(TOP), undefined);
+    home.forms.requestAll();
+    await until('it is checked', () => home.forms.stateOf(image) === 'complete');
+    assert.equal(statSync(path).ino, ino);
+    assert.deepEqual(home.warnings, []);
+  });
+
+  it('are given up when contents are gone after a restart', async () => {
+    const image = await home.complete();
+    await home.stop();
+    await rm(join(home.root, 'contents', 'sha256'), { recursive: true });
+    await home.start();
+    home.forms.requestAll();
+    await until('it is given up', () => home.warnings.length > 0);
+    assert.equal(home.forms.stateOf(image), 'served');
+    assert.deepEqual(await home.left(), []);
+    await home.arrive(TEXTS.lower, TEXTS.upper);
+    home.forms.request(TOP);
+    await until('it is written again', () => home.forms.stateOf(image) === 'complete');
+  });
+
+  it('being checked when the daemon stops are left as they are', async () => {
+    await home.complete();
+    const before = await home.left();
+    await home.stop();
+    await home.start();
+    home.forms.requestAll();
+    await home.stop();
+    await home.start();
+    assert.deepEqual(await home.left(), before);
+    assert.equal(await read(await mount(), 'both'), TEXTS.upper);
+    assert.deepEqual(home.warnings, []);
   });
 
   it('leave nothing of a writing that was killed', async () => {

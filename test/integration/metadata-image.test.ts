@@ -1,18 +1,20 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, writeFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { file, type SampleEntry, sampleTree } from '../../conformance/filesystem/sample-tree.ts';
-import { run } from '../../scripts/lib/child.ts';
+import { run, tryRun } from '../../scripts/lib/child.ts';
 import { unmountBelow } from '../../scripts/lib/mounts.ts';
 import { digestHex, digestOf } from '../../schemas/oci/digest.ts';
 import { KIND } from '../../schemas/toc/kind.ts';
 import { MetadataImage } from '../../worker/complete/erofs/metadata-image.ts';
 import { mountForm, type MountWay } from '../../worker/complete/form-mount.ts';
 import { type CompleteSupport, findSupport } from '../../worker/complete/support.ts';
+import type { ImageForm } from '../../worker/snapshotter/snapshot.ts';
 import { skip } from '../support/skip.ts';
 import { listTree, type TreeRow } from '../support/tree-listing.ts';
+import { xattrsOf } from '../support/xattrs.ts';
 
 const ACL = Buffer.from(
   '0200000001000700ffffffff02000500e803000004000500ffffffff10000500ffffffff20000500ffffffff',
@@ -42,6 +44,12 @@ describe('a metadata image, mounted', function () {
     entries: readonly SampleEntry[],
     way?: MountWay,
   ): Promise<ReadonlyMap<string, TreeRow>> {
+    const base = await place(entries, way);
+    return listTree(await overlay(base, `lowerdir=${base}/lower::${base}/store`));
+  }
+
+  /** Mounts the image of these entries. @returns the directory that holds it as `lower`, and `store`. */
+  async function place(entries: readonly SampleEntry[], way?: MountWay): Promise<string> {
     assert.ok(support.usable);
     const base = mkdtempSync(join(directory, 'image-'));
     for (const { bytes = EMPTY } of entries) {
@@ -50,16 +58,24 @@ describe('a metadata image, mounted', function () {
       mkdirSync(dirname(path), { recursive: true });
       if (bytes.length > 0) writeFileSync(path, bytes);
     }
-    for (const name of ['store', 'lower', 'merged']) mkdirSync(join(base, name), { recursive: true });
+    for (const name of ['store', 'lower']) mkdirSync(join(base, name), { recursive: true });
     writeFileSync(
       join(base, 'image'),
       Buffer.concat([...new MetadataImage(sampleTree(entries), Buffer.alloc(16, 7)).pieces()]),
     );
     await mountForm(join(base, 'image'), join(base, 'lower'), way ?? support.way);
-    const options = support.form === 'complete-metacopy' ? 'metacopy=on,redirect_dir=on,' : '';
-    const layers = `lowerdir=${base}/lower::${base}/store`;
-    await run('mount', ['-t', 'overlay', 'overlay', '-o', `${options}${layers}`, join(base, 'merged')]);
-    return listTree(join(base, 'merged'));
+    return base;
+  }
+
+  async function overlay(base: string, layers: string, form = formHere()): Promise<string> {
+    const merged = mkdtempSync(join(base, 'merged-'));
+    const options = form === 'complete-metacopy' ? 'metacopy=on,redirect_dir=on,' : '';
+    await run('mount', ['-t', 'overlay', 'overlay', '-o', `${options}index=off,${layers}`, merged]);
+    return merged;
+  }
+
+  function formHere(): ImageForm {
+    return support.usable ? support.form : 'served';
   }
 
   const bytes = (text: string | number): Buffer =>
@@ -69,6 +85,38 @@ describe('a metadata image, mounted', function () {
     const shown = await show([file('a', bytes('by loop'))], 'loop');
     assert.equal(shown.get('a')?.content, digestHex(digestOf('by loop')));
   });
+
+  it('below a directory written with metacopy=on, where the kernel wants that, stays right', async () => {
+    const base = await place([
+      file('changed', bytes('changed')),
+      file('d/moved', bytes('moved')),
+      file('d/stays', bytes('stays')),
+    ]);
+    for (const name of ['upper', 'work', 'upper-2', 'work-2']) mkdirSync(join(base, name));
+    const lower = `${base}/lower::${base}/store`;
+    const first = `lowerdir=${lower},upperdir=${base}/upper,workdir=${base}/work`;
+    const root = await overlay(base, first, 'complete-metacopy');
+    await run('sh', ['-ec', 'cd "$0"; chmod 700 changed; mv d e; chmod 711 e/moved; mv e/moved moved', root]);
+    await run('umount', [root]);
+    const names = xattrsOf(Buffer.from(`${base}/upper/changed`)).map(([name]) => name);
+    assert.ok(names.includes('trusted.overlay.metacopy'), 'metadata alone');
+    const second = `lowerdir=${base}/upper:${lower},upperdir=${base}/upper-2,workdir=${base}/work-2`;
+    for (const layers of [first, second, `lowerdir=${base}/upper:${lower}`]) {
+      const shown = listTree(await overlay(base, layers, 'complete-metacopy'));
+      const read = (path: string) => [shown.get(path)?.mode, shown.get(path)?.content];
+      assert.deepEqual(read('changed'), ['700', digestHex(digestOf('changed'))]);
+      assert.deepEqual(read('moved'), ['711', digestHex(digestOf('moved'))]);
+      assert.deepEqual(read('e/stays'), ['644', digestHex(digestOf('stays'))]);
+      assert.ok(!shown.has('d'));
+      await unmountOverlays(base);
+    }
+  });
+
+  async function unmountOverlays(base: string): Promise<void> {
+    for (const name of readdirSync(base).filter((one) => one.startsWith('merged-'))) {
+      await tryRun('umount', [join(base, name)]);
+    }
+  }
 
   it('shows owners, modes and times', async () => {
     const shown = await show([

@@ -5,6 +5,7 @@ import { type Digest, digestOf } from '../../schemas/oci/digest.ts';
 import { decodeImageToc } from '../../schemas/toc/image-toc.ts';
 import { mergeLayers } from '../../schemas/toc/merge.ts';
 import type { Tree } from '../../schemas/toc/tree.ts';
+import { isMissing } from '../../schemas/process/system-error.ts';
 import { contentPath } from '../filesystem/content-files.ts';
 import { MetadataImage } from './erofs/metadata-image.ts';
 import type { FormRecord } from './form-records.ts';
@@ -23,16 +24,19 @@ export type FormOrder = {
   readonly temporaryDir: string;
   /** 16 bytes. */
   readonly uuid: Uint8Array;
+  /** What `target` is if it is there already: then it is only checked. */
+  readonly expected: Digest | undefined;
 };
 
 export type FormOutcome =
+  | { readonly kind: 'intact' }
   | ({ readonly kind: 'built'; readonly inodes: number } & FormRecord)
   /** Contents that the tree needs and the store does not have, or not in their size. */
   | { readonly kind: 'incomplete'; readonly missing: number };
 
 /**
- * Writes the metadata image of a tree, provided that every content is in the store: to a temporary name, forced to
- * the disk, renamed. Takes a second for 84,000 files, so it is for a thread of its own (form-builder.ts).
+ * Sees to it that `target` is the metadata image of a tree of which every content is in the store: checks what is
+ * there, or writes it to a temporary name, forced to the disk and renamed. Takes a second for 84,000 files, so it is for a thread of its own (form-builder.ts).
  *
  * @throws {Error} when the table is damaged or does not fit into EROFS; what writing throws
  */
@@ -42,6 +46,7 @@ export async function buildForm(order: FormOrder): Promise<FormOutcome> {
   const tree = mergeLayers(decodeImageToc(toc).slice(0, order.depth));
   const missing = countMissing(tree, order.storeDirectory);
   if (missing > 0) return { kind: 'incomplete', missing };
+  if (order.expected !== undefined && fileDigest(order.target) === order.expected) return { kind: 'intact' };
   const image = new MetadataImage(tree, order.uuid);
   const hash = createHash('sha256');
   const pieces = function* (): Generator<Uint8Array> {
@@ -53,6 +58,16 @@ export async function buildForm(order: FormOrder): Promise<FormOutcome> {
   await writeDurably(order.target, pieces(), { temporaryDir: order.temporaryDir, mode: 0o400 });
   const digest = `sha256:${hash.digest('hex')}` as Digest; // sha256 in hex
   return { kind: 'built', digest, sizeBytes: image.sizeBytes, inodes: tree.inodeCount };
+}
+
+/** Undefined when it is not there. */
+function fileDigest(path: string): Digest | undefined {
+  try {
+    return digestOf(readFileSync(path));
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
+  }
 }
 
 function countMissing(tree: Tree, storeDirectory: string): number {

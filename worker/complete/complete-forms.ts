@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { mkdir, readdir, realpath, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
@@ -16,8 +15,9 @@ import type { Image } from '../images/image.ts';
 import type { ImageMount } from '../snapshotter/remote-images.ts';
 import type { ImageForm, SnapshotKey } from '../snapshotter/snapshot.ts';
 import { buildAside } from './build-aside.ts';
+import type { FormOrder } from './build-form.ts';
 import { mountForm, unmountForm } from './form-mount.ts';
-import { FORM_VERSION, type FormRecord, FormRecords } from './form-records.ts';
+import { FORM_VERSION, FormRecords } from './form-records.ts';
 import { type CompleteSupport, findSupport } from './support.ts';
 
 export type CompleteFormsDeps = {
@@ -31,7 +31,7 @@ export type CompleteFormsDeps = {
   readonly log: Logger;
 };
 
-/** How an image is mounted from now on; `building` becomes `complete` by itself. */
+/** How an image is mounted from now on; `building` (or being checked) becomes `complete` by itself. */
 export type FormState = 'served' | 'building' | 'complete';
 
 type Build = { readonly stop: AbortController; readonly done: Promise<void> };
@@ -50,7 +50,8 @@ const BUILDS_AT_ONCE = 1;
  *
  * One is written when an image has become complete (for its topmost layer), or when a snapshot of a complete image
  * was made on a lower layer (for those to come). It goes with the last image that has its layers. Mounts outlive
- * the daemon and are found again.
+ * the daemon and are found again; files are checked against their digest, and their contents for being there, in the
+ * background after a start, and offered to new snapshots then.
  */
 export class CompleteForms {
   readonly support: CompleteSupport;
@@ -62,7 +63,8 @@ export class CompleteForms {
   /** One per chain at most; the rest of their number waits for its turn. */
   readonly #builds = new Map<ChainId, Build>();
   readonly #refusedUntilMs = new Map<ChainId, number>();
-  readonly #verified = new Set<ChainId>();
+  /** Those whose file and contents were found whole in this life of the daemon. */
+  readonly #checked = new Set<ChainId>();
   readonly #keys = new Map<ChainId, Set<SnapshotKey>>();
   #sweeping: Promise<void> = Promise.resolve();
   #closed = false;
@@ -100,7 +102,7 @@ export class CompleteForms {
   /** The form in which a new snapshot over `chainId` can have it now. */
   offer(chainId: ChainId): Exclude<ImageForm, 'served'> | undefined {
     if (!this.#deps.enabled || !this.support.usable) return undefined;
-    if (this.#records.find(chainId) === undefined) return undefined;
+    if (!this.#checked.has(chainId) || this.#records.find(chainId) === undefined) return undefined;
     return this.#deps.catalogue.findByChain(chainId)?.image.state === 'complete'
       ? this.support.form
       : undefined;
@@ -123,12 +125,12 @@ export class CompleteForms {
     return image.layers.some(({ chainId }) => this.#keys.has(chainId));
   }
 
-  /** Has the form written in the background, when the image is complete and it is not there yet. */
+  /** Has the form written or, for the first time in the daemon's life, checked, when its image is complete. */
   request(chainId: ChainId): void {
     const { catalogue, nowMs, enabled, log } = this.#deps;
     if (this.#closed || !enabled || !this.support.usable || this.#builds.has(chainId)) return;
     if (catalogue.findByChain(chainId)?.image.state !== 'complete') return;
-    if (this.#records.find(chainId) !== undefined) return;
+    if (this.#checked.has(chainId) && this.#records.find(chainId) !== undefined) return;
     if ((this.#refusedUntilMs.get(chainId) ?? 0) > nowMs()) return;
     this.#build(chainId).catch((error: unknown) => {
       if (this.#closed) return;
@@ -138,13 +140,14 @@ export class CompleteForms {
     });
   }
 
-  /** {@link request}s those of all images that are complete. */
+  /** {@link request}s those of all images that are complete, and those that are on the disk. */
   requestAll(): void {
+    for (const chainId of this.#records.chains()) this.request(chainId);
     for (const image of this.#deps.catalogue.list()) if (image.state === 'complete') this.#requestTop(image);
   }
 
   /**
-   * Mounts the form for `key`, after checking the file against its digest, once per life of the daemon; a damaged
+   * Mounts the form for `key` unless it is mounted, after the file was checked in this life of the daemon; a damaged
    * or missing one is written anew first. @throws {Error} when it cannot be had.
    */
   mount(
@@ -228,7 +231,7 @@ export class CompleteForms {
   async #tidy(chainId: ChainId): Promise<void> {
     if (!this.#keys.has(chainId)) await this.#unmount(chainId);
     if (this.#records.find(chainId) !== undefined || this.#builds.has(chainId)) return;
-    this.#verified.delete(chainId);
+    this.#checked.delete(chainId);
     await rm(this.#file(chainId), { force: true });
   }
 
@@ -242,29 +245,7 @@ export class CompleteForms {
   }
 
   async #ensureFile(chainId: ChainId, signal: AbortSignal): Promise<void> {
-    const record = this.#records.find(chainId);
-    if (record !== undefined) {
-      if (this.#verified.has(chainId) || (await this.#isIntact(chainId, record, signal))) {
-        this.#verified.add(chainId);
-        return;
-      }
-      this.#deps.log.warn({ chainId }, 'a metadata image on the disk is damaged: it is written anew');
-      this.#records.remove(chainId);
-    }
-    await Promise.race([this.#build(chainId), whenAborted(signal)]);
-  }
-
-  async #isIntact(chainId: ChainId, record: FormRecord, signal: AbortSignal): Promise<boolean> {
-    const hash = createHash('sha256');
-    try {
-      // no encoding is set, so chunks are buffers
-      for await (const chunk of createReadStream(this.#file(chainId), { signal }))
-        hash.update(chunk as Buffer);
-    } catch (error) {
-      if (isMissing(error)) return false;
-      throw error;
-    }
-    return `sha256:${hash.digest('hex')}` === record.digest;
+    if (!this.#checked.has(chainId)) await Promise.race([this.#build(chainId), whenAborted(signal)]);
   }
 
   #build(chainId: ChainId): Promise<void> {
@@ -283,23 +264,37 @@ export class CompleteForms {
     const found = catalogue.findByChain(chainId);
     if (found === undefined) throw new Error(`no image here has the layers ${chainId}`);
     const startedMs = nowMs();
-    const target = this.#file(chainId);
-    const temporaryDir = join(this.#directory, 'tmp');
+    const record = this.#records.find(chainId);
     const { tocDigest } = found.image;
-    const tocPath = documents.pathOf(tocDigest);
-    const uuid = uuidOf(chainId);
-    const order = { tocPath, tocDigest, depth: found.depth, storeDirectory, target, temporaryDir, uuid };
+    const order: FormOrder = {
+      tocPath: documents.pathOf(tocDigest),
+      ...{ tocDigest, depth: found.depth, storeDirectory, target: this.#file(chainId) },
+      temporaryDir: join(this.#directory, 'tmp'),
+      uuid: uuidOf(chainId),
+      expected: record?.digest,
+    };
     try {
       const outcome = await buildAside(order, signal);
       if (outcome.kind === 'incomplete') throw new IncompleteError(outcome.missing);
       signal.throwIfAborted();
-      if (!this.#records.put(chainId, outcome)) throw new Error('the image is removed');
-      this.#verified.add(chainId);
-      const { inodes, sizeBytes } = outcome;
-      log.info({ chainId, inodes, sizeBytes, elapsedMs: nowMs() - startedMs }, 'a complete form is written');
+      if (outcome.kind === 'built') {
+        if (!this.#records.put(chainId, outcome)) throw new Error('the image is removed');
+        const { inodes, sizeBytes } = outcome;
+        if (record !== undefined)
+          log.warn({ chainId }, 'a metadata image was damaged or lost: it is written anew');
+        log.info(
+          { chainId, inodes, sizeBytes, elapsedMs: nowMs() - startedMs },
+          'a complete form is written',
+        );
+      }
+      this.#checked.add(chainId);
     } catch (error) {
-      await emptyDirectory(temporaryDir); // one build at a time has it
-      await rm(target, { force: true });
+      await emptyDirectory(order.temporaryDir); // one build at a time has it
+      // cut short by a stop of the daemon it is as good as before
+      if (!this.#closed || this.#records.find(chainId) === undefined) {
+        this.#records.remove(chainId);
+        await rm(order.target, { force: true });
+      }
       throw error;
     }
   }

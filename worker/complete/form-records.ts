@@ -19,6 +19,12 @@ export class FormRecords {
     this.#db = db;
   }
 
+  /** The chains with a record, of any version. */
+  chains(): ChainId[] {
+    const rows = this.#db.prepare('SELECT chain_id FROM forms ORDER BY chain_id').all();
+    return rows.map((row) => parseDigest(String(row['chain_id'])) as ChainId); // the column holds nothing else
+  }
+
   find(chainId: ChainId): FormRecord | undefined {
     const row = this.#db
       .prepare('SELECT digest, size_bytes FROM forms WHERE chain_id = ? AND version = ?')

@@ -75,7 +75,7 @@ export interface StatusBody {
     readonly state: 'pulling' | 'complete' | 'failed';
     readonly error?: string;
     readonly namespaces: readonly string[];
-    /** How new snapshots are mounted: served by the daemon, or complete; `building` is served until it is written. */
+    /** How new snapshots are mounted: served by the daemon, or complete; `building` is served until it is written and checked. */
     readonly form: 'served' | 'building' | 'complete';
     /** Whether a snapshot uses it. */
     readonly mounted: boolean;

@@ -328,7 +328,7 @@ describe('CompleteForms', function () {
 
   it('go with the last image that has their layers', async () => {
     const image = await home.complete();
-    home.parts.catalogue.remove(image.manifestDigest);
+    home.parts.catalogue.remove([image.manifestDigest]);
     assert.equal(home.forms.offer(TOP), undefined);
     await until('its file is gone', async () => (await home.left()).length === 0);
   });
@@ -338,7 +338,7 @@ describe('CompleteForms', function () {
     await home.arrive(TEXTS.lower, TEXTS.upper);
     home.parts.catalogue.setComplete(image.manifestDigest);
     assert.equal(home.forms.stateOf(image), 'building');
-    home.parts.catalogue.remove(image.manifestDigest);
+    home.parts.catalogue.remove([image.manifestDigest]);
     await until('the writing has ended', () => home.forms.stateOf(image) === 'served');
     assert.deepEqual(await home.left(), []);
     assert.deepEqual(await readdir(join(home.directory, 'tmp')), []);

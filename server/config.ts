@@ -1,6 +1,7 @@
 import { type Static, Type } from '@sinclair/typebox';
 import { LogLevel, Ms } from '../schemas/config/setting.ts';
-import { LimitsSchema } from './limits/config.ts';
+import { checkLimits, LimitsSchema } from './limits/config.ts';
+import { TlsSchema } from './tls/config.ts';
 import { AccessSchema, checkAccess, isGuarded } from './access/config.ts';
 
 /** The proxy's variables begin with this: `STARLIGHT_PROXY_LISTEN_PORT`. */
@@ -32,6 +33,7 @@ export const ServerConfigSchema = Type.Object({
   }),
   access: AccessSchema,
   limits: LimitsSchema,
+  tls: Type.Optional(TlsSchema),
   upstream: Type.Optional(
     Type.Object({
       url: Type.String({
@@ -151,7 +153,7 @@ export type UpstreamConfig = NonNullable<ServerConfig['upstream']>;
 
 /** Rules across several values, for `loadConfig`. */
 export function checkServerConfig(config: ServerConfig): string[] {
-  const faults: string[] = checkAccess(config.access);
+  const faults: string[] = [...checkAccess(config.access), ...checkLimits(config.limits)];
   if (isGuarded(config.access) && config.upstream !== undefined) {
     faults.push('access: is for the embedded registry; an upstream decides by itself who may do what');
   }

@@ -101,6 +101,13 @@ function ofRegistry(fault: RegistryFault): OciError {
         message: 'upload not known',
         detail: { session: fault.session },
       };
+    case 'too-many-uploads':
+      return {
+        status: 429,
+        code: 'TOOMANYREQUESTS',
+        message: 'too many uploads are under way; finish or cancel some',
+        headers: [['Retry-After', String(fault.retryAfterS)]],
+      };
     case 'upload-busy':
       return {
         status: 409,

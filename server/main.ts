@@ -5,6 +5,7 @@ import { configOrExit } from '../schemas/process/config-or-exit.ts';
 import { shutDown, terminationSignal } from '../schemas/process/shutdown.ts';
 import { createApp } from './app.ts';
 import { checkServerConfig, ENV_PREFIX, type ServerConfig, ServerConfigSchema } from './config.ts';
+import { exposures } from './exposure.ts';
 import { type HttpServer, listen } from './http-server.ts';
 import { limitRequests } from './limits/limit-requests.ts';
 import { createLogger, type Logger } from './log.ts';
@@ -12,10 +13,12 @@ import type { Part } from './part.ts';
 import { registryPart } from './registry-part.ts';
 import { FileSender } from './sendfile/file-sender.ts';
 import { starlightPart } from './starlight.ts';
+import { openTls } from './tls/open-tls.ts';
 
 // The composition root of starlight-proxy: reads the configuration, wires, runs until SIGTERM.
 
 const NAME = 'starlight-proxy';
+const nowMs = () => performance.now();
 
 interface Running {
   readonly server: HttpServer;
@@ -26,7 +29,12 @@ interface Running {
 async function start(config: ServerConfig, logger: Logger): Promise<Running> {
   const registry = await registryPart(config, logger);
   // Extensions are wired here: each is a Part, and gets `registry.reader` and what else it needs.
-  const parts: readonly Part[] = [registry, await starlightPart(config, registry, logger)];
+  const tls = config.tls === undefined ? undefined : await openTls(config.tls, logger);
+  const parts: readonly Part[] = [
+    ...(tls === undefined ? [] : [tls]),
+    registry,
+    await starlightPart(config, registry, logger),
+  ];
   const files = await FileSender.create(
     config.listen.idleTimeoutMs,
     (error) => logger.error({ err: error }, 'the sending thread died: files are streamed from now on'),
@@ -39,16 +47,25 @@ async function start(config: ServerConfig, logger: Logger): Promise<Running> {
       ...(config.upstream?.namespace === undefined ? {} : { namespace: config.upstream.namespace }),
       ...(files === undefined ? {} : { files }),
     },
-    routes: [limitRequests(config.limits), ...parts.flatMap((part) => part.routes)],
+    routes: [limitRequests(config.limits, nowMs), ...parts.flatMap((part) => part.routes)],
     health: {
       checks: parts.flatMap((part) => part.checks),
       draining: () => server?.draining() === true,
       onFailure: (check, error) => logger.warn({ check, err: error }, 'not ready'),
     },
     logger,
-    nowMs: () => performance.now(),
+    nowMs,
   });
-  server = await listen(app.callback(), config.listen);
+  server = await listen(app.callback(), {
+    ...config.listen,
+    limits: config.limits,
+    ...(tls === undefined ? {} : { tls: tls.options }),
+    onSlow: (clients) => logger.warn({ clients }, 'cut clients whose bodies hardly moved'),
+  });
+  if (tls !== undefined) {
+    tls.renew = server.secure;
+    server.secure(tls.options); // it may have changed while all else started
+  }
   return { server, parts, files };
 }
 
@@ -89,6 +106,7 @@ async function main(): Promise<number> {
     for (const reload of parts.flatMap((part) => part.reloading ?? [])) void reload();
   });
   const { address, port } = server.address;
+  for (const warning of exposures(config)) logger.warn(warning);
   logger.info({ address, port, config: redactConfig(ServerConfigSchema, config) }, 'listening');
 
   const signal = await terminated;

@@ -6,6 +6,7 @@ import { Mirrors } from './mirror/mirrors.ts';
 import type { Part } from './part.ts';
 import { EmbeddedReader } from './registry/embedded/embedded-reader.ts';
 import { EmbeddedRegistry } from './registry/embedded/embedded-registry.ts';
+import { UploadSweep } from './registry/embedded/upload-sweep.ts';
 import type { Registry } from './registry/registry.ts';
 import { UpstreamClient } from './upstream/upstream-client.ts';
 import { UpstreamReader } from './upstream/upstream-reader.ts';
@@ -36,18 +37,24 @@ export async function registryPart(config: ServerConfig, logger: Logger): Promis
       ],
     };
   }
-  const registry = new EmbeddedRegistry(config.storage.dir, Date.now);
+  const registry = new EmbeddedRegistry(config.storage.dir, Date.now, config.limits);
   await registry.ready();
   const access = await openAccess(config.access, logger);
+  const sweep = new UploadSweep(registry, {
+    uploadAgeMs: config.limits.uploadAgeMs,
+    onRemoved: (uploads) => logger.info({ uploads }, 'abandoned uploads removed'),
+    onError: (error) => logger.warn({ err: error }, 'abandoned uploads not removed'),
+  });
+  const sweeping = { name: 'uploads', close: () => sweep[Symbol.asyncDispose]() };
   const reader = new EmbeddedReader(registry);
   const common = { routes: [], checks: [{ name: 'storage', check: () => registry.ready() }] };
-  if (access === undefined) return { ...common, registry, reader, closing: [] };
+  if (access === undefined) return { ...common, registry, reader, closing: [sweeping] };
   return {
     ...common,
     registry: access.registry(registry),
     reader: access.reader(reader),
     mayDiscover: access.mayDiscover,
-    closing: [{ name: 'access', close: async () => await access[Symbol.asyncDispose]() }],
+    closing: [sweeping, { name: 'access', close: async () => await access[Symbol.asyncDispose]() }],
     reloading: [access.reload],
   };
 }

@@ -51,8 +51,9 @@ export async function starlightPart(
   const registries = (ns: string | undefined) =>
     ns === undefined || namespace === undefined || ns === namespace ? registry : undefined;
   const { token } = config.starlight;
+  const maxJsonBytes = config.limits.jsonBytes;
   return {
-    routes: [starlightRoutes({ registries, delta, ingester, reporter, token, mayDiscover })],
+    routes: [starlightRoutes({ registries, delta, ingester, reporter, token, maxJsonBytes, mayDiscover })],
     checks: [{ name: 'directory', check: (signal) => directory.ping(signal) }],
     closing: [
       { name: 'directory', close: () => directory.close() },

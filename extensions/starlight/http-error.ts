@@ -22,6 +22,8 @@ function statusOf(fault: StarlightFault): { status: number; code: string; detail
   switch (fault.kind) {
     case 'invalid-request':
       return { status: 400, code: 'INVALID_REQUEST' };
+    case 'body-too-large':
+      return { status: 413, code: 'SIZE_INVALID' };
     case 'namespace-unknown':
       return { status: 404, code: 'NAME_UNKNOWN', detail: { ns: fault.namespace } };
     case 'token':

@@ -2,15 +2,15 @@ import type { IncomingMessage } from 'node:http';
 import { readWhole } from '../../schemas/body/read-body.ts';
 import { StarlightError } from './starlight-error.ts';
 
-/** A request's JSON, not yet checked against a schema. @throws {StarlightError} `invalid-request` */
+/** A request's JSON, not yet checked against a schema. @throws {StarlightError} `invalid-request`, `body-too-large` */
 export async function readJsonBody(
   request: IncomingMessage,
   maxBytes: number,
   signal: AbortSignal,
 ): Promise<unknown> {
-  const bytes = await readWhole(request, maxBytes, () =>
-    invalid(`the body is larger than ${maxBytes} bytes`),
-  );
+  const tooLarge = () => new StarlightError({ kind: 'body-too-large', limitBytes: maxBytes });
+  if (Number(request.headers['content-length'] ?? 0) > maxBytes) throw tooLarge();
+  const bytes = await readWhole(request, maxBytes, tooLarge);
   signal.throwIfAborted();
   try {
     return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));

@@ -32,6 +32,8 @@ export interface StarlightRoutesOptions {
   readonly reporter: Reporter;
   /** What notify and report must present in `Starlight-Token`; undefined leaves them open. */
   readonly token: string | undefined;
+  /** No JSON may be larger, whatever the endpoint takes; undefined leaves it to the endpoints. */
+  readonly maxJsonBytes?: number | undefined;
   /** Throws where a caller may not know of the extensions, of a repository or at all; undefined: everybody may. */
   readonly mayDiscover?: ((name: string | undefined, auth: CallerAuthorization) => Promise<void>) | undefined;
 }
@@ -110,7 +112,7 @@ async function getDelta(ctx: StarlightContext, options: StarlightRoutesOptions):
 }
 
 async function postDelta(ctx: StarlightContext, options: StarlightRoutesOptions): Promise<void> {
-  const body = await readJsonBody(ctx.req, MAX_DELTA_BODY_BYTES, ctx.state.signal);
+  const body = await readJson(ctx, options, MAX_DELTA_BODY_BYTES);
   await sendDelta(ctx, options, questionFromBody(body));
 }
 
@@ -156,7 +158,7 @@ async function sendDelta(
 
 async function notify(ctx: StarlightContext, options: StarlightRoutesOptions): Promise<void> {
   checkToken(ctx, options.token);
-  const body = parseNotify(await readJsonBody(ctx.req, MAX_NOTIFY_BODY_BYTES, ctx.state.signal));
+  const body = parseNotify(await readJson(ctx, options, MAX_NOTIFY_BODY_BYTES));
   const { name, reference } = wantedImage(body.reference);
   const registry = choose(options.registries, body.ns);
   const repository = {
@@ -176,13 +178,21 @@ async function notify(ctx: StarlightContext, options: StarlightRoutesOptions): P
 
 async function report(ctx: StarlightContext, options: StarlightRoutesOptions): Promise<void> {
   checkToken(ctx, options.token);
-  const told = reportFromBody(await readJsonBody(ctx.req, MAX_REPORT_BODY_BYTES, ctx.state.signal));
+  const told = reportFromBody(await readJson(ctx, options, MAX_REPORT_BODY_BYTES));
   const { key, reader } = choose(options.registries, told.namespace);
   const repository = { registry: key, name: told.name };
   // Asked first: else the answer would tell whoever may not pull which images are known.
   const pulled = await reader.manifest(told.name, told.image, header(ctx, 'authorization'), ctx.state.signal);
   if (pulled === undefined) throw new StarlightError({ kind: 'image-unknown', manifest: told.image });
   ctx.body = { accepted: await options.reporter.report(repository, told, ctx.state.signal) };
+}
+
+function readJson(
+  ctx: StarlightContext,
+  { maxJsonBytes = Number.MAX_SAFE_INTEGER }: StarlightRoutesOptions,
+  limitBytes: number,
+): Promise<unknown> {
+  return readJsonBody(ctx.req, Math.min(limitBytes, maxJsonBytes), ctx.state.signal);
 }
 
 function choose(registries: RegistryChoice, namespace: string | undefined): FrontedRegistry {

@@ -5,6 +5,7 @@ import { RegistryReadError } from './registry-reader.ts';
 /** Why a question to the extension is not answered. */
 export type StarlightFault =
   | { readonly kind: 'invalid-request'; readonly reason: string }
+  | { readonly kind: 'body-too-large'; readonly limitBytes: number }
   | { readonly kind: 'namespace-unknown'; readonly namespace: string }
   /** The token that notify and report want is missing or wrong. */
   | { readonly kind: 'token' }
@@ -37,6 +38,8 @@ export function describeFault(fault: StarlightFault): string {
   switch (fault.kind) {
     case 'invalid-request':
       return fault.reason;
+    case 'body-too-large':
+      return `the body is larger than ${fault.limitBytes} bytes`;
     case 'namespace-unknown':
       return `this proxy does not serve the registry ${fault.namespace}`;
     case 'token':

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { HtpasswdError, parseHtpasswd, type Users } from './htpasswd.ts';
-import { WatchedFiles } from './watched-files.ts';
+import { WatchedFiles } from '../watched-files.ts';
 
 /** 100,000 users have room in it. */
 const MAX_FILE_CHARS = 32 << 20;

@@ -13,6 +13,7 @@ export type RegistryFault =
   | { readonly kind: 'blob-unknown'; readonly digest: string }
   | { readonly kind: 'range-unsatisfiable'; readonly sizeBytes: number }
   | { readonly kind: 'upload-unknown'; readonly session: string }
+  | { readonly kind: 'too-many-uploads'; readonly retryAfterS: number }
   /** Another request is writing to the same upload. */
   | { readonly kind: 'upload-busy'; readonly session: string }
   /** A chunk that does not begin where the upload stands. */

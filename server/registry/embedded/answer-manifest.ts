@@ -2,20 +2,20 @@ import { isDigest } from '../../../schemas/oci/digest.ts';
 import { noneMatchNames } from '../../distribution/range.ts';
 import type { EndpointOf, HeaderList, RegistryAnswer, RegistryRequest } from '../registry.ts';
 import { RegistryError } from '../registry-error.ts';
-import { MAX_MANIFEST_BYTES, type Manifests } from './manifests.ts';
+import type { Manifests } from './manifests.ts';
 import { readManifestBody } from './read-body.ts';
 import type { RepositoryFiles } from './repository-files.ts';
 
 /** GET, HEAD, PUT and DELETE of a manifest or tag. */
 export async function answerManifest(
-  manifests: Manifests,
+  { manifests, maxBytes }: { readonly manifests: Manifests; readonly maxBytes: number },
   files: RepositoryFiles,
   request: RegistryRequest<EndpointOf<'manifest'>>,
 ): Promise<RegistryAnswer> {
   const { reference } = request.endpoint;
   switch (request.method) {
     case 'PUT':
-      return put(manifests, files, request);
+      return put(manifests, files, request, maxBytes);
     case 'DELETE':
       if (!(await manifests.remove(files, reference))) throw await unknown(files, reference);
       return { status: 202, headers: [['Content-Length', '0']] };
@@ -53,9 +53,10 @@ async function put(
   manifests: Manifests,
   files: RepositoryFiles,
   request: RegistryRequest<EndpointOf<'manifest'>>,
+  maxBytes: number,
 ): Promise<RegistryAnswer> {
   const { endpoint, headers, query } = request;
-  const bytes = await readManifestBody(request.body, headers['content-length'], MAX_MANIFEST_BYTES);
+  const bytes = await readManifestBody(request.body, headers['content-length'], maxBytes);
   const tags = query.getAll('tag');
   const declaredType = headers['content-type']?.split(';')[0]?.trim().toLowerCase() || undefined;
   const pushed = await manifests.put(files, endpoint.reference, tags, declaredType, bytes);

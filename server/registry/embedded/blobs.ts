@@ -9,7 +9,7 @@ import { FileBody } from '../file-body.ts';
 import type { LayoutIndexes } from './layout-index.ts';
 import { RepositoryFiles } from './repository-files.ts';
 
-/** A cross-mount that names no source looks into at most this many directories. */
+/** A cross-mount that names no source, and a sweep, look into at most this many directories. */
 const MAX_DIRECTORIES_SEARCHED = 10_000;
 
 /** A blob's open file: it stays readable though the blob be deleted meanwhile. */
@@ -92,7 +92,7 @@ export class Blobs {
     if (from !== undefined) {
       return mayPull(from) && (await this.#link(files, digest, new RepositoryFiles(this.#root, from)));
     }
-    for await (const name of this.#repositories()) {
+    for await (const name of this.repositories()) {
       if (mayPull(name) && (await this.#link(files, digest, new RepositoryFiles(this.#root, name))))
         return true;
     }
@@ -113,7 +113,8 @@ export class Blobs {
     return true;
   }
 
-  async *#repositories(): AsyncGenerator<RepositoryName> {
+  /** The names of all directories that may be repositories, of 10,000 at most. */
+  async *repositories(): AsyncGenerator<RepositoryName> {
     const pending = [''];
     for (let visited = 0; visited < MAX_DIRECTORIES_SEARCHED; visited += 1) {
       const parent = pending.shift();

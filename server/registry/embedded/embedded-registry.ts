@@ -13,9 +13,17 @@ import { errorCode } from '../../../schemas/process/system-error.ts';
 import { LayoutIndexes } from './layout-index.ts';
 import { Manifests } from './manifests.ts';
 import { RepositoryFiles } from './repository-files.ts';
+import { DEFAULT_LIMITS } from '../../limits/config.ts';
+import type { UploadLimits } from './upload-ledger.ts';
 import { Uploads } from './uploads.ts';
 
 const VERSION: HeaderList = [['Docker-Distribution-Api-Version', 'registry/2.0']];
+
+/** What may be kept in it. */
+export interface EmbeddedLimits extends UploadLimits {
+  /** Of one manifest. */
+  readonly manifestBytes: number;
+}
 
 /**
  * A registry in a directory: one OCI image layout per repository (see RepositoryFiles), which any tool that
@@ -27,13 +35,15 @@ export class EmbeddedRegistry implements Registry {
   readonly blobs: Blobs;
   readonly manifests: Manifests;
   readonly uploads: Uploads;
+  readonly manifestBytes: number;
 
-  constructor(dir: string, now: () => number) {
+  constructor(dir: string, now: () => number, limits: EmbeddedLimits = DEFAULT_LIMITS) {
     const indexes = new LayoutIndexes();
     this.#root = resolve(dir);
     this.blobs = new Blobs(this.#root, indexes);
     this.manifests = new Manifests(this.blobs, indexes);
-    this.uploads = new Uploads(this.blobs, now);
+    this.uploads = new Uploads(this.blobs, limits, now);
+    this.manifestBytes = limits.manifestBytes;
   }
 
   files(name: RepositoryName, owner?: string): RepositoryFiles {
@@ -44,6 +54,16 @@ export class EmbeddedRegistry implements Registry {
   async ready(): Promise<void> {
     await mkdir(this.#root, { recursive: true });
     await access(this.#root, constants.R_OK | constants.W_OK | constants.X_OK);
+  }
+
+  /** Removes uploads that were abandoned, in all repositories. @returns how many there were. */
+  async sweepUploads(signal: AbortSignal): Promise<number> {
+    let removed = 0;
+    for await (const name of this.blobs.repositories()) {
+      signal.throwIfAborted();
+      removed += await this.uploads.sweep(this.files(name));
+    }
+    return removed;
   }
 
   async answer(request: RegistryRequest): Promise<RegistryAnswer> {
@@ -67,7 +87,11 @@ export class EmbeddedRegistry implements Registry {
       case 'blob':
         return answerBlob(this, this.files(endpoint.name), of(request, endpoint));
       case 'manifest':
-        return answerManifest(this.manifests, this.files(endpoint.name), of(request, endpoint));
+        return answerManifest(
+          { manifests: this.manifests, maxBytes: this.manifestBytes },
+          this.files(endpoint.name),
+          of(request, endpoint),
+        );
       case 'uploads':
         return answerUploads(this, this.files(endpoint.name, request.caller?.owner), of(request, endpoint));
       case 'upload':

@@ -10,8 +10,8 @@ import { type LayoutIndexes, tagOf, withManifest, withoutTags } from './layout-i
 import { type ManifestFacts, readManifest } from './manifest-document.ts';
 import type { RepositoryFiles } from './repository-files.ts';
 
-/** The specification asks registries to take at least this. */
-export const MAX_MANIFEST_BYTES = 4 << 20;
+/** What is read as a manifest, whatever is taken as one: as much as may be configured. */
+const MAX_MANIFEST_BYTES = 64 << 20;
 /** How many tags one push may set. */
 export const MAX_TAGS_PER_PUSH = 64;
 /** How many manifests' subjects are remembered. */

@@ -1,15 +1,14 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, open, opendir, stat } from 'node:fs/promises';
+import { mkdir, open, stat } from 'node:fs/promises';
 import { type Digest, type DigestAlgorithm, Digester, digestAlgorithm } from '../../../schemas/oci/digest.ts';
 import { RegistryError } from '../registry-error.ts';
 import { type Blobs, removeFile } from './blobs.ts';
 import { isMissing } from '../../../schemas/process/system-error.ts';
 import type { RepositoryFiles } from './repository-files.ts';
+import { UploadLedger, type UploadLimits } from './upload-ledger.ts';
 
 /** Running digests kept in memory; an upload beyond that, or from before a restart, is read again at its end. */
 const MAX_RUNNING_DIGESTS = 1024;
-/** An upload that nothing was added to for this long is removed. */
-export const STALE_UPLOAD_MS = 24 * 3_600_000;
 const SESSION = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
 /** What a chunk said of itself. */
@@ -26,23 +25,37 @@ export interface ChunkClaim {
  */
 export class Uploads {
   readonly #blobs: Blobs;
+  readonly #ledger: UploadLedger;
   readonly #busy = new Set<string>();
   readonly #digesters = new Map<string, Digester>();
-  readonly #now: () => number;
 
-  constructor(blobs: Blobs, now: () => number) {
+  constructor(blobs: Blobs, limits: UploadLimits, now: () => number) {
     this.#blobs = blobs;
-    this.#now = now;
+    this.#ledger = new UploadLedger({ ...limits, now, isBusy: (file) => this.#busy.has(file) });
   }
 
-  /** @returns the session of a new upload. `algorithm` is what its digest will be of, if that is known. */
+  /**
+   * @returns the session of a new upload. `algorithm` is what its digest will be of, if that is known.
+   * @throws {RegistryError} 'too-many-uploads'
+   */
   async start(files: RepositoryFiles, algorithm: DigestAlgorithm = 'sha256'): Promise<string> {
     await mkdir(files.uploadsDir, { recursive: true });
-    await this.#removeStale(files);
     const session = randomUUID();
-    await (await open(files.uploadFile(session), 'wx', 0o644)).close();
+    const file = files.uploadFile(session);
+    await this.#ledger.begin(file);
+    try {
+      await (await open(file, 'wx', 0o644)).close();
+    } catch (error) {
+      this.#ledger.end(file);
+      throw error;
+    }
     this.#remember(session, new Digester(algorithm));
     return session;
+  }
+
+  /** Removes a repository's abandoned uploads. @returns how many there were. */
+  sweep(files: RepositoryFiles): Promise<number> {
+    return this.#ledger.sweep(files.uploadsDir);
   }
 
   /** How many bytes have arrived. @throws {RegistryError} 'upload-unknown' */
@@ -97,6 +110,7 @@ export class Uploads {
       const actual = digester.digest();
       if (actual !== digest) {
         await removeFile(file);
+        this.#ledger.end(file);
         throw new RegistryError({
           kind: 'digest-invalid',
           reason: `what was uploaded is ${actual}, not ${digest}`,
@@ -109,6 +123,7 @@ export class Uploads {
         await handle.close();
       }
       await this.#blobs.adopt(files, digest, file);
+      this.#ledger.end(file);
     });
   }
 
@@ -118,6 +133,7 @@ export class Uploads {
       await this.offset(files, session);
       this.#digesters.delete(session);
       await removeFile(files.uploadFile(session));
+      this.#ledger.end(files.uploadFile(session));
     });
   }
 
@@ -191,19 +207,6 @@ export class Uploads {
       return await task();
     } finally {
       this.#busy.delete(key);
-    }
-  }
-
-  /** Looks through the repository's uploads whenever one is started, so that abandoned ones do not pile up. */
-  async #removeStale(files: RepositoryFiles): Promise<void> {
-    for await (const entry of await opendir(files.uploadsDir)) {
-      const path = `${files.uploadsDir}/${entry.name}`;
-      if (!entry.isFile() || this.#busy.has(path)) continue;
-      try {
-        if (this.#now() - (await stat(path)).mtimeMs > STALE_UPLOAD_MS) await removeFile(path);
-      } catch (error) {
-        if (!isMissing(error)) throw error; // finished meanwhile
-      }
     }
   }
 }

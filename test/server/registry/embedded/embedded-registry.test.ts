@@ -10,7 +10,6 @@ import { digestOf } from '../../../../schemas/oci/digest.ts';
 import { MEDIA_TYPE } from '../../../../schemas/oci/media-types.ts';
 import { parseIndex } from '../../../../schemas/oci/types.ts';
 import { EmbeddedRegistry } from '../../../../server/registry/embedded/embedded-registry.ts';
-import { STALE_UPLOAD_MS } from '../../../../server/registry/embedded/uploads.ts';
 import { LocalApp } from '../../../support/local-app.ts';
 
 const CONFIG = Buffer.from('{"architecture":"amd64","os":"linux"}');
@@ -270,13 +269,6 @@ describe('EmbeddedRegistry, uploads', () => {
     const at = await beginUpload();
     assert.equal((await call('DELETE', at)).status, 204);
     assert.equal(await refusal(await call('PATCH', at, 'x')), '404 BLOB_UPLOAD_UNKNOWN');
-  });
-
-  it('removes uploads that nothing came to for a day', async () => {
-    const old = await beginUpload();
-    now += STALE_UPLOAD_MS + 1000;
-    await beginUpload();
-    assert.equal((await call('GET', old)).status, 404);
   });
 
   const BAD: readonly (readonly [string, string, string])[] = [

@@ -1,5 +1,5 @@
 import { stat } from 'node:fs/promises';
-import { errorCode } from '../../schemas/process/system-error.ts';
+import { errorCode } from '../schemas/process/system-error.ts';
 
 /** How often the files are looked at. Mounted secrets are swapped by symlinks, which watching does not see. */
 const POLL_MS = 2_000;

@@ -406,9 +406,15 @@ describe('/starlight/delta', function () {
     ['another shape', '[]'],
     ['an empty to', '{"to":[]}'],
     ['numbers', '{"to":[1]}'],
-    ['a body too large', JSON.stringify({ to: ['a:b'], from: [], pad: 'x'.repeat(1 << 20) })],
     ['what is no UTF-8', '\ud800{"to":["a:b"]}'],
   ];
+  it('refuses a POST of a body too large, announced or not', async () => {
+    const body = JSON.stringify({ to: ['a:b'], from: [], pad: 'x'.repeat(1 << 20) });
+    for (const sent of [body, new Blob([body]).stream()]) {
+      const request = { method: 'POST', body: sent, duplex: 'half' } as const;
+      assert.equal(await errorOf(await fetch(`${app.url}/starlight/delta`, request)), '413 SIZE_INVALID');
+    }
+  });
   for (const [what, body] of BODIES) {
     it(`refuses a POST of ${what}`, async () => {
       const response = await fetch(`${app.url}/starlight/delta`, { method: 'POST', body });

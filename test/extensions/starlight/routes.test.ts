@@ -109,7 +109,7 @@ describe('/starlight/notify and /starlight/report', function () {
       'a body too large',
       '/starlight/notify',
       () => ({ reference: `${name}:v1`, pad: 'x'.repeat(20_000) }),
-      '400 INVALID_REQUEST',
+      '413 SIZE_INVALID',
     ],
     ['no JSON', '/starlight/report', () => 'x', '400 INVALID_REQUEST'],
     ['no image', '/starlight/report', () => ({ name, traces: [] }), '400 INVALID_REQUEST'],

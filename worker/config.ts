@@ -6,6 +6,7 @@ export const ENV_PREFIX = 'STARLIGHT_DAEMON';
 
 const Count = (fallback: number, minimum: number, maximum: number, description: string) =>
   Type.Integer({ minimum, maximum, default: fallback, description });
+const File = (description: string) => Type.Optional(Type.String({ minLength: 1, description }));
 const SocketPath = (fallback: string, description: string) =>
   // sun_path of unix(7) has 108 bytes with its NUL
   Type.String({ minLength: 1, maxLength: 107, pattern: '^/', default: fallback, description });
@@ -26,6 +27,9 @@ export const WorkerConfigSchema = Type.Object({
     token: Type.Optional(
       Type.String({ minLength: 8, secret: true, description: 'What the proxy wants to see for reports.' }),
     ),
+    caFile: File('A PEM file of authorities to trust for it, beside the public ones that Node brings.'),
+    certFile: File('A PEM file with the certificate to show to a proxy that asks for one.'),
+    keyFile: File('A PEM file with the key of that certificate.'),
     connectTimeoutMs: Ms(5_000, 'How long connecting to the proxy may take.'),
     headerTimeoutMs: Ms(30_000, "How long the proxy's answer may take to begin."),
     idleTimeoutMs: Ms(20_000, 'How long a body may stand still before it counts as cut.'),
@@ -129,6 +133,13 @@ export function checkWorkerConfig(config: WorkerConfig): string[] {
   }
   if (config.download.retryDelayMaxMs < config.download.retryDelayMs) {
     faults.push('download.retryDelayMaxMs: smaller than download.retryDelayMs');
+  }
+  const { url, caFile, certFile, keyFile } = config.proxy;
+  if ((certFile === undefined) !== (keyFile === undefined)) {
+    faults.push('proxy.certFile and proxy.keyFile: one is of no use without the other');
+  }
+  if (url.startsWith('http://') && (caFile ?? certFile) !== undefined) {
+    faults.push('proxy.caFile and proxy.certFile: have no effect, since proxy.url is plain http');
   }
   return faults;
 }

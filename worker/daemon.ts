@@ -2,6 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { ChainId } from '../schemas/oci/chain-id.ts';
+import { readClientTls } from '../schemas/tls/client-tls.ts';
 import { hostPlatform } from '../schemas/oci/platform.ts';
 import type { ShutdownStep } from '../schemas/process/shutdown.ts';
 import type { WorkerConfig } from './config.ts';
@@ -82,7 +83,7 @@ async function wire(options: DaemonOptions, steps: ShutdownStep[]): Promise<void
   const driver = await chooseDriver(config.filesystem.driver, log, { descriptorDirectory });
   closing('mounts', () => driver.close({ leaveMounted: !config.filesystem.unmountAtExit }));
 
-  const proxy = new ProxyClient({ ...config.proxy, url, nowMs });
+  const proxy = new ProxyClient({ ...config.proxy, url, nowMs, tls: readClientTls(config.proxy) });
   closing('proxy client', () => proxy.close());
   const containerd = new ContainerdClient(config.containerd);
   closing('containerd client', async () => containerd.close());

@@ -1,3 +1,4 @@
+import type { ClientTls } from '../tls/client-tls.ts';
 import type { CredentialSource } from '../registry-auth/credentials.ts';
 import type { ImageSink, ImageSource, RepositoryPlace } from './image-endpoint.ts';
 import { ImageError } from './image-error.ts';
@@ -15,6 +16,8 @@ export interface EndpointOptions {
   readonly credentials: CredentialSource;
   readonly insecureSource: boolean;
   readonly insecureDestination: boolean;
+  /** For both ends. */
+  readonly tls?: ClientTls | undefined;
 }
 
 /** Both ends of a conversion; disposing of them closes their connections. */
@@ -33,7 +36,7 @@ export class Endpoints implements AsyncDisposable {
       throw new ImageError(fault, `${options.destination}: the result has a digest of its own; name a tag`);
     }
     const client = (host: string, insecure: boolean): RegistryClient => {
-      const made = new RegistryClient(host, { credentials, insecure });
+      const made = new RegistryClient(host, { credentials, insecure, tls: options.tls });
       this.#clients.push(made);
       return made;
     };

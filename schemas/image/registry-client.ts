@@ -6,12 +6,15 @@ import { readStart } from '../body/read-body.ts';
 import type { CredentialSource } from '../registry-auth/credentials.ts';
 import { RegistryAuth, type TokenScope } from '../registry-auth/registry-auth.ts';
 import { RegistryAuthError } from '../registry-auth/registry-auth-error.ts';
+import type { ClientTls } from '../tls/client-tls.ts';
 import { ImageError } from './image-error.ts';
 
 export interface RegistryClientOptions {
   readonly credentials: CredentialSource;
-  /** Plain HTTP, and HTTPS without a known certificate, are allowed; on loopback HTTP always is. */
+  /** Plain HTTP, and HTTPS without a known certificate, are allowed; on loopback HTTP is what is spoken, but where `tls` is given. */
   readonly insecure: boolean;
+  /** Whom to trust, and who we are; undefined trusts the public authorities. */
+  readonly tls?: ClientTls | undefined;
 }
 
 /** A request whose body, if it has one, can be made again. */
@@ -61,16 +64,19 @@ export class RegistryClient implements AsyncDisposable {
   readonly #credentials: CredentialSource;
   readonly #agent: Agent;
   readonly #insecure: boolean;
+  /** Files for TLS were given: then loopback is no exception to HTTPS. */
+  readonly #secured: boolean;
   #root: URL | undefined;
 
   constructor(host: string, options: RegistryClientOptions) {
     this.host = host;
     this.#insecure = options.insecure;
+    this.#secured = Object.keys(options.tls ?? {}).length > 0;
     this.#agent = new Agent({
       connections: MAX_CONNECTIONS,
       headersTimeout: HEADERS_TIMEOUT_MS,
       bodyTimeout: BODY_TIMEOUT_MS,
-      connect: { timeout: CONNECT_TIMEOUT_MS, rejectUnauthorized: !options.insecure },
+      connect: { timeout: CONNECT_TIMEOUT_MS, rejectUnauthorized: !options.insecure, ...options.tls },
     });
     this.#credentials = options.credentials;
     this.#auth = new RegistryAuth({
@@ -202,7 +208,7 @@ export class RegistryClient implements AsyncDisposable {
     if (this.#root !== undefined) return this.#root;
     // docker.io is a name; the registry is elsewhere (docker's and containerd's own rule).
     const host = this.host === 'docker.io' ? 'registry-1.docker.io' : this.host;
-    if (isLoopback(host)) this.#root = new URL(`http://${host}`);
+    if (isLoopback(host) && !this.#secured) this.#root = new URL(`http://${host}`);
     else if (!this.#insecure) this.#root = new URL(`https://${host}`);
     else this.#root = await this.#probe(host, signal);
     return this.#root;

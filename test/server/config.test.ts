@@ -68,6 +68,27 @@ describe('ServerConfigSchema', () => {
       ['--upstream-url', 'http://x', '--upstream-ca-file', '/x'],
       /^upstream\.caFile: /,
     ],
+    [
+      'access control before an upstream',
+      ['--upstream-url', 'http://x', '--access-htpasswd-file', '/u'],
+      /^access: /,
+    ],
+    [
+      'rules that are none',
+      ['--access-rules', '[{"repositories":"a","users":"all","allow":[]}]'],
+      /^--access-rules: /,
+    ],
+    [
+      'a rule with a word too many',
+      ['--access-rules', '[{"repositories":"a","users":"anonymous","allow":[],"x":1}]'],
+      /^--access-rules: /,
+    ],
+    ['a certificate without its key', ['--tls-cert-file', '/c'], /^tls\.keyFile: missing/],
+    [
+      'a header of clients that nobody is trusted to write',
+      ['--limits-client-header', 'X-Client'],
+      /^limits\.clientHeader /,
+    ],
     ['a database of another kind', ['--database-url', 'mysql://x'], /^--database-url: /],
     ['a limit of nothing', ['--shutdown-drain-limit-ms', '0'], /^--shutdown-drain-limit-ms: /],
     ['a token too short', ['--starlight-token', 'x'], /^--starlight-token: .*\[redacted\]$/],

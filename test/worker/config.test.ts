@@ -66,6 +66,12 @@ describe('the configuration of the daemon', () => {
     ['a negative quota', ['--store-quota-bytes', '-1'], /store-quota-bytes/],
     ['a quota with a unit', ['--store-quota-bytes', '10G'], /store-quota-bytes/],
     ['half a byte', ['--store-quota-bytes', '0.5'], /store-quota-bytes/],
+    [
+      'a client certificate without key',
+      ['--proxy-url', 'https://p', '--proxy-cert-file', '/c'],
+      /of no use/,
+    ],
+    ['authorities for plain http', ['--proxy-ca-file', '/c'], /no effect/],
     ['a short token', ['--proxy-token', 'short'], /proxy-token/],
   ];
   for (const [name, argv, message] of bad) {

@@ -15,8 +15,9 @@ import { ConvertProgress } from './convert-progress.ts';
 import { DEFAULT_PROXY } from './notify.ts';
 import { notifyProxy } from './notify-client.ts';
 import type { Terminal } from './terminal.ts';
+import { type TlsCliOptions, tlsOf, withTlsOptions } from './tls-options.ts';
 
-interface ConvertCliOptions {
+interface ConvertCliOptions extends TlsCliOptions {
   readonly platform: string;
   readonly estargz?: boolean;
   readonly notify?: boolean;
@@ -27,7 +28,7 @@ interface ConvertCliOptions {
 }
 
 export function convertCommand(context: ContextSource): Command {
-  return new Command('convert')
+  return withTlsOptions(new Command('convert'))
     .summary('make an image that can be started before it has arrived')
     .description(
       'Copies an image so that its files can be had one by one. The result is an ordinary image to everybody\n' +
@@ -46,7 +47,8 @@ export function convertCommand(context: ContextSource): Command {
     .addHelpText(
       'after',
       `
-Credentials are those of docker login and podman login. A registry on this machine is spoken to in plain HTTP.
+Credentials are those of docker login and podman login. A registry on this machine is spoken to in plain HTTP,
+unless --ca-file or --client-cert is given.
 
 Examples:
   ctr-starlight convert registry.example/redis:7 registry.example/starlight/redis:7
@@ -65,6 +67,7 @@ Examples:
           credentials: loginCredentials(process.env),
           insecureSource: options.insecureSource ?? false,
           insecureDestination: options.insecureDestination ?? false,
+          tls: tlsOf(options),
         });
         const conversion = await convert(
           endpoints.source,
@@ -137,5 +140,6 @@ async function notify(
 ): ReturnType<typeof notifyProxy> {
   const reference = formatReference(namedRegistry(destination));
   const { proxy, token } = options;
-  return await notifyProxy({ proxy, reference, ...(token === undefined ? {} : { token }) }, signal);
+  const credentials = loginCredentials(process.env);
+  return await notifyProxy({ proxy, reference, credentials, token, tls: tlsOf(options) }, signal);
 }

@@ -1,10 +1,13 @@
 import { Command } from 'commander';
+import { parseUserPassword } from '../../schemas/registry-auth/credentials.ts';
+import { loginCredentials } from '../../schemas/registry-auth/docker-credentials.ts';
 import { CliError } from './cli-error.ts';
 import type { ContextSource } from './context.ts';
 import { formatTable } from './terminal.ts';
+import { type TlsCliOptions, tlsOf, withTlsOptions } from './tls-options.ts';
 import { notifyProxy } from './notify-client.ts';
 
-interface NotifyOptions {
+interface NotifyOptions extends TlsCliOptions {
   readonly proxy: string;
   readonly token?: string;
   readonly user?: string;
@@ -13,7 +16,7 @@ interface NotifyOptions {
 export const DEFAULT_PROXY = 'http://127.0.0.1:8090';
 
 export function notifyCommand(context: ContextSource): Command {
-  return new Command('notify')
+  return withTlsOptions(new Command('notify'))
     .summary('tell the proxy that an image was pushed')
     .description(
       'Tells the proxy to read the table of contents of a converted image, so that the first pull need not wait for it.\n' +
@@ -25,14 +28,23 @@ export function notifyCommand(context: ContextSource): Command {
     )
     .option('--proxy <url>', 'the proxy', process.env['STARLIGHT_PROXY'] ?? DEFAULT_PROXY)
     .option('--token <token>', "the proxy's token, where it asks for one", process.env['STARLIGHT_TOKEN'])
-    .option('-u, --user <user:password>', 'credentials for the registry')
+    .option(
+      '-u, --user <user:password>',
+      'credentials for the registry (otherwise those of docker or podman login)',
+    )
     .addHelpText(
       'after',
       '\nExample:\n  ctr-starlight notify --proxy http://proxy.example:8090 registry.example/redis:7',
     )
     .action(async (reference: string, options: NotifyOptions) => {
       const { terminal, signal } = context();
-      const answer = await notifyProxy({ ...options, reference }, signal);
+      const { proxy, token, user } = options;
+      const given = user === undefined ? undefined : parseUserPassword(user);
+      if (user !== undefined && given === undefined) {
+        throw new CliError('invalid-user', '--user must be user:password');
+      }
+      const credentials = given === undefined ? loginCredentials(process.env) : () => Promise.resolve(given);
+      const answer = await notifyProxy({ proxy, token, credentials, reference, tls: tlsOf(options) }, signal);
       if (terminal.json) terminal.out(`${JSON.stringify(answer)}\n`);
       else {
         const rows = answer.images.map((i) => [i.platform, i.status, i.manifestDigest, i.reason ?? '']);

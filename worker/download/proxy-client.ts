@@ -5,6 +5,7 @@ import { firstError } from '../../schemas/body/error-body.ts';
 import { readStart } from '../../schemas/body/read-body.ts';
 import { RegistryAuth } from '../../schemas/registry-auth/registry-auth.ts';
 import { RegistryAuthError } from '../../schemas/registry-auth/registry-auth-error.ts';
+import type { ClientTls } from '../../schemas/tls/client-tls.ts';
 import { type AuthScope, tokenScope } from './auth-scope.ts';
 import { DownloadError, kindOfAnswer } from './download-error.ts';
 
@@ -15,6 +16,8 @@ export type ProxyClientOptions = {
   readonly headerTimeoutMs: number;
   readonly idleTimeoutMs: number;
   readonly nowMs: () => number;
+  /** Whom to trust, and who we are; undefined trusts the public authorities. */
+  readonly tls?: ClientTls | undefined;
 };
 
 /** The question for a bundle; references without host, which goes as `ns`. */
@@ -57,7 +60,7 @@ export class ProxyClient {
 
   constructor(options: ProxyClientOptions) {
     this.#options = options;
-    this.#dispatcher = new Agent({ connect: { timeout: options.connectTimeoutMs } });
+    this.#dispatcher = new Agent({ connect: { timeout: options.connectTimeoutMs, ...options.tls } });
     this.#auth = new RegistryAuth({
       dispatcher: this.#dispatcher,
       timeoutMs: options.headerTimeoutMs,

@@ -30,6 +30,15 @@ export const ServerConfigSchema = Type.Object({
       default: './starlight-registry',
       description: 'Where the embedded registry keeps its image layouts; unused where an upstream is set.',
     }),
+    crossMount: Type.Union([Type.Literal('any'), Type.Literal('named'), Type.Literal('off')], {
+      default: 'any',
+      description:
+        'Whether a push may take a blob over from another repository: one that it names or any (any), one that it names (named), none (off).',
+    }),
+    sparse: Type.Boolean({
+      default: false,
+      description: 'Accept a manifest though the repository lacks blobs that it names.',
+    }),
   }),
   access: AccessSchema,
   limits: LimitsSchema,

@@ -8,6 +8,8 @@ import { EmbeddedReader } from './registry/embedded/embedded-reader.ts';
 import { EmbeddedRegistry } from './registry/embedded/embedded-registry.ts';
 import { UploadSweep } from './registry/embedded/upload-sweep.ts';
 import type { Registry } from './registry/registry.ts';
+import { ReferrersFallback } from './upstream/referrers-fallback.ts';
+import { TagsPaging } from './upstream/tags-paging.ts';
 import { UpstreamClient } from './upstream/upstream-client.ts';
 import { UpstreamReader } from './upstream/upstream-reader.ts';
 import { UpstreamRegistry } from './upstream/upstream-registry.ts';
@@ -26,7 +28,10 @@ export async function registryPart(config: ServerConfig, logger: Logger): Promis
     const client = new UpstreamClient(config.upstream);
     const mirrors = await Mirrors.open(config.mirror, logger);
     return {
-      registry: await mirrors.before(config.upstream.url, new UpstreamRegistry(config.upstream, client)),
+      registry: await mirrors.before(
+        config.upstream.url,
+        completed(new UpstreamRegistry(config.upstream, client), config.limits.manifestBytes),
+      ),
       reader: new UpstreamReader(config.upstream.url, client),
       routes: [],
       // An upstream that is down must not take the proxy out of service: what is answered without it still is.
@@ -37,7 +42,7 @@ export async function registryPart(config: ServerConfig, logger: Logger): Promis
       ],
     };
   }
-  const registry = new EmbeddedRegistry(config.storage.dir, Date.now, config.limits);
+  const registry = new EmbeddedRegistry(config.storage.dir, Date.now, config.limits, config.storage);
   await registry.ready();
   const access = await openAccess(config.access, logger);
   const sweep = new UploadSweep(registry, {
@@ -57,4 +62,9 @@ export async function registryPart(config: ServerConfig, logger: Logger): Promis
     closing: [sweeping, { name: 'access', close: async () => await access[Symbol.asyncDispose]() }],
     reloading: [access.reload],
   };
+}
+
+/** What an upstream may lack of the distribution API, filled. */
+function completed(upstream: Registry, manifestBytes: number): Registry {
+  return new ReferrersFallback(new TagsPaging(upstream), manifestBytes);
 }

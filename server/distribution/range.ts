@@ -8,7 +8,8 @@ export interface ByteRange {
  * Reads a Range header against a body of `sizeBytes` (RFC 9110, section 14).
  *
  * @returns the one range asked for, clamped to the body; 'whole' where the header is to be passed over (absent,
- * malformed, another unit, several ranges: answering those in full is allowed); 'unsatisfiable' for 416.
+ * malformed, another unit, several ranges: answering those in full is allowed); 'unsatisfiable' for 416, which a
+ * range that ends before it begins is as well.
  */
 export function parseRange(
   header: string | undefined,
@@ -23,8 +24,7 @@ export function parseRange(
     return suffixBytes === 0 ? 'unsatisfiable' : { start: sizeBytes - suffixBytes, end: sizeBytes - 1 };
   }
   const start = Number(first);
-  if (last !== '' && Number(last) < start) return 'whole';
-  if (start >= sizeBytes) return 'unsatisfiable';
+  if (start >= sizeBytes || (last !== '' && Number(last) < start)) return 'unsatisfiable';
   return { start, end: last === '' ? sizeBytes - 1 : Math.min(Number(last), sizeBytes - 1) };
 }
 

@@ -41,12 +41,7 @@ export const LimitsSchema = Type.Object({
     maxItems: 256,
     description: 'Addresses and networks (10.0.0.0/8) of the proxies whose limits.clientHeader is believed.',
   }),
-  manifestBytes: Count(
-    4 * MIB,
-    4_096,
-    64 * MIB,
-    'A manifest pushed to the embedded registry may be this large, else 413.',
-  ),
+  manifestBytes: Count(4 * MIB, 4_096, 64 * MIB, 'A manifest that is pushed may be this large, else 413.'),
   jsonBytes: Count(
     32 * MIB,
     4_096,

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { readWhole } from '../../schemas/body/read-body.ts';
 import type { UpstreamConfig } from '../config.ts';
 import { endpointPath } from '../distribution/endpoint.ts';
 import { errorAnswer } from '../errors.ts';
@@ -13,7 +14,7 @@ import { RegistryError } from '../registry/registry-error.ts';
 import { requestHeaders, responseHeaders } from './headers.ts';
 import { shieldedBody } from './shielded-body.ts';
 import { isWrapped, UploadLocations } from './upload-location.ts';
-import { discard, type UpstreamClient, type UpstreamResponse } from './upstream-client.ts';
+import { discard, type UpstreamClient, type UpstreamResponse, upstreamError } from './upstream-client.ts';
 
 /** An error's body is passed on up to this size. */
 export const MAX_ERROR_BODY_BYTES = 64 << 10;
@@ -57,7 +58,7 @@ export class UpstreamRegistry implements Registry {
       await discard(response);
       return { status: response.status, headers: back };
     }
-    if (response.status >= 400) return cappedError(response, back);
+    if (response.status >= 400) return cappedError(response, back, request.signal);
     return { status: response.status, headers: back, body: response.body };
   }
 
@@ -109,26 +110,32 @@ export class UpstreamRegistry implements Registry {
   }
 }
 
-/** Error bodies are kept, up to a limit; a longer one is replaced, since half of a document is none. */
-async function cappedError(response: UpstreamResponse, headers: HeaderList): Promise<RegistryAnswer> {
-  const chunks: Uint8Array[] = [];
-  let sizeBytes = 0;
-  for await (const chunk of response.body) {
-    sizeBytes += chunk.byteLength;
-    if (sizeBytes > MAX_ERROR_BODY_BYTES) {
-      const message = `the upstream's error of more than ${MAX_ERROR_BODY_BYTES} bytes was left out`;
-      const kept = headers.filter(([name]) => !/^content-(?:type|length|encoding)$/i.test(name));
-      return errorAnswer({ status: response.status, code: 'UNKNOWN', message, headers: kept });
-    }
-    chunks.push(chunk);
+/**
+ * Error bodies are kept, up to a limit; a longer one is replaced, since half of a document is none.
+ *
+ * @throws {RegistryError} where it breaks off; the signal's reason.
+ */
+async function cappedError(
+  response: UpstreamResponse,
+  headers: HeaderList,
+  signal: AbortSignal,
+): Promise<RegistryAnswer> {
+  const tooLarge = new RegistryError({ kind: 'upstream-protocol', reason: 'an error that has no end' });
+  try {
+    const body = await readWhole(response.body, MAX_ERROR_BODY_BYTES, () => tooLarge);
+    return {
+      status: response.status,
+      headers: [
+        ...headers.filter(([name]) => name.toLowerCase() !== 'content-length'),
+        ['Content-Length', String(body.byteLength)],
+      ],
+      body,
+    };
+  } catch (error) {
+    signal.throwIfAborted();
+    if (error !== tooLarge) throw upstreamError(error);
+    const message = `the upstream's error of more than ${MAX_ERROR_BODY_BYTES} bytes was left out`;
+    const kept = headers.filter(([name]) => !/^content-(?:type|length|encoding)$/i.test(name));
+    return errorAnswer({ status: response.status, code: 'UNKNOWN', message, headers: kept });
   }
-  const body = Buffer.concat(chunks);
-  return {
-    status: response.status,
-    headers: [
-      ...headers.filter(([name]) => name.toLowerCase() !== 'content-length'),
-      ['Content-Length', String(body.byteLength)],
-    ],
-    body,
-  };
 }

@@ -1,9 +1,9 @@
 import { isDigest } from '../../../schemas/oci/digest.ts';
 import { noneMatchNames } from '../../distribution/range.ts';
 import type { EndpointOf, HeaderList, RegistryAnswer, RegistryRequest } from '../registry.ts';
+import { readManifestBody } from '../manifest-body.ts';
 import { RegistryError } from '../registry-error.ts';
 import type { Manifests } from './manifests.ts';
-import { readManifestBody } from './read-body.ts';
 import type { RepositoryFiles } from './repository-files.ts';
 
 /** GET, HEAD, PUT and DELETE of a manifest or tag. */

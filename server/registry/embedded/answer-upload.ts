@@ -10,17 +10,19 @@ import type { EndpointOf, HeaderList, RegistryAnswer, RegistryRequest } from '..
 import { RegistryError } from '../registry-error.ts';
 import { repositoryName } from '../repository-name.ts';
 import type { Blobs } from './blobs.ts';
+import type { PushPolicy } from './push-policy.ts';
 import type { RepositoryFiles } from './repository-files.ts';
 import type { ChunkClaim, Uploads } from './uploads.ts';
 
 interface Stores {
   readonly blobs: Blobs;
   readonly uploads: Uploads;
+  readonly policy: PushPolicy;
 }
 
 /** POST: mounts a blob, or takes it whole, or starts an upload. */
 export async function answerUploads(
-  { blobs, uploads }: Stores,
+  { blobs, uploads, policy }: Stores,
   files: RepositoryFiles,
   request: RegistryRequest<EndpointOf<'uploads'>>,
 ): Promise<RegistryAnswer> {
@@ -29,10 +31,11 @@ export async function answerUploads(
   if (mount !== null) {
     const digest = requireDigest(mount, 'mount');
     const from = query.get('from');
+    const allowed = policy.crossMount === 'any' || (policy.crossMount === 'named' && from !== null);
     const source = from === null ? undefined : repositoryName(from);
+    const known = from === null || source !== undefined;
     const mayPull = request.caller?.mayPull.bind(request.caller) ?? (() => true);
-    const mounted =
-      from !== null && source === undefined ? false : await blobs.mount(files, digest, source, mayPull);
+    const mounted = allowed && known && (await blobs.mount(files, digest, source, mayPull));
     return mounted
       ? created(files, digest)
       : accepted(files, await uploads.start(files, digestAlgorithm(digest)), 0);

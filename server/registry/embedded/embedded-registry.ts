@@ -12,6 +12,7 @@ import { Blobs } from './blobs.ts';
 import { errorCode } from '../../../schemas/process/system-error.ts';
 import { LayoutIndexes } from './layout-index.ts';
 import { Manifests } from './manifests.ts';
+import { DEFAULT_PUSH_POLICY, type PushPolicy } from './push-policy.ts';
 import { RepositoryFiles } from './repository-files.ts';
 import { DEFAULT_LIMITS } from '../../limits/config.ts';
 import type { UploadLimits } from './upload-ledger.ts';
@@ -36,14 +37,21 @@ export class EmbeddedRegistry implements Registry {
   readonly manifests: Manifests;
   readonly uploads: Uploads;
   readonly manifestBytes: number;
+  readonly policy: PushPolicy;
 
-  constructor(dir: string, now: () => number, limits: EmbeddedLimits = DEFAULT_LIMITS) {
+  constructor(
+    dir: string,
+    now: () => number,
+    limits: EmbeddedLimits = DEFAULT_LIMITS,
+    policy: PushPolicy = DEFAULT_PUSH_POLICY,
+  ) {
     const indexes = new LayoutIndexes();
     this.#root = resolve(dir);
     this.blobs = new Blobs(this.#root, indexes);
-    this.manifests = new Manifests(this.blobs, indexes);
+    this.manifests = new Manifests(this.blobs, indexes, policy.sparse);
     this.uploads = new Uploads(this.blobs, limits, now);
     this.manifestBytes = limits.manifestBytes;
+    this.policy = policy;
   }
 
   files(name: RepositoryName, owner?: string): RepositoryFiles {

@@ -3,11 +3,11 @@ import { writeDurably } from '../../../schemas/disk/durable-file.ts';
 import { type Digest, digestAlgorithm, digestOf, isDigest } from '../../../schemas/oci/digest.ts';
 import { isTag } from '../../../schemas/oci/reference.ts';
 import type { Descriptor } from '../../../schemas/oci/types.ts';
+import { type ManifestFacts, readManifest, referrerDescriptor } from '../manifest-document.ts';
 import { RegistryError } from '../registry-error.ts';
 import type { Blobs } from './blobs.ts';
 import { isMissing } from '../../../schemas/process/system-error.ts';
 import { type LayoutIndexes, tagOf, withManifest, withoutTags } from './layout-index.ts';
-import { type ManifestFacts, readManifest } from './manifest-document.ts';
 import type { RepositoryFiles } from './repository-files.ts';
 
 /** What is read as a manifest, whatever is taken as one: as much as may be configured. */
@@ -32,12 +32,15 @@ export interface PushedManifest {
 export class Manifests {
   readonly #blobs: Blobs;
   readonly #indexes: LayoutIndexes;
+  readonly #sparse: boolean;
   /** By digest, over all repositories: what a manifest refers to, or null. A digest's bytes never change. */
   readonly #subjects = new Map<Digest, Digest | null>();
 
-  constructor(blobs: Blobs, indexes: LayoutIndexes) {
+  /** `sparse` takes manifests whose blobs are not there. */
+  constructor(blobs: Blobs, indexes: LayoutIndexes, sparse: boolean) {
     this.#blobs = blobs;
     this.#indexes = indexes;
+    this.#sparse = sparse;
   }
 
   /** `reference` is a tag or a digest; undefined where there is no such manifest. */
@@ -89,7 +92,7 @@ export class Manifests {
     const descriptor: Descriptor = { mediaType: document.mediaType, digest, size: bytes.byteLength };
     await this.#indexes.update(files, async (entries) => {
       // In the turn of this writer, so that no deletion comes between the look and the entry.
-      await this.#requireBlobs(files, document);
+      if (!this.#sparse) await this.#requireBlobs(files, document);
       if ((await this.#blobs.sizeBytes(files, digest)) === undefined) {
         await writeDurably(files.blobFile(digest), [bytes], { temporaryDir: files.uploadsDir });
       }
@@ -111,10 +114,10 @@ export class Manifests {
     return true;
   }
 
-  /** In the order of the specification: letters of both cases together. undefined without a repository. */
+  /** undefined without a repository. */
   async tags(files: RepositoryFiles): Promise<string[] | undefined> {
     const index = await this.#indexes.read(files);
-    return index?.manifests.flatMap((entry) => tagOf(entry) ?? []).sort(compareTags);
+    return index?.manifests.flatMap((entry) => tagOf(entry) ?? []);
   }
 
   /** The descriptors of all manifests whose subject is `subject`, whether or not that is there, by digest. */
@@ -125,14 +128,8 @@ export class Manifests {
       if (found.has(entry.digest) || (await this.#subjectOf(files, entry)) !== subject) continue;
       const bytes = await this.#bytes(files, entry.digest);
       if (bytes === undefined) continue;
-      const { artifactType, annotations } = readManifest(bytes, entry.mediaType);
-      found.set(entry.digest, {
-        mediaType: entry.mediaType,
-        digest: entry.digest,
-        size: bytes.byteLength,
-        ...(artifactType === undefined ? {} : { artifactType }),
-        ...(annotations === undefined ? {} : { annotations }),
-      });
+      const facts = readManifest(bytes, entry.mediaType);
+      found.set(entry.digest, referrerDescriptor(facts, entry.digest, bytes.byteLength));
     }
     return [...found.values()].sort((a, b) => (a.digest < b.digest ? -1 : 1));
   }
@@ -175,11 +172,4 @@ export class Manifests {
       throw error;
     }
   }
-}
-
-/** distribution-spec, "Listing tags": lexical, that is case-insensitive alphanumeric, order. */
-export function compareTags(a: string, b: string): number {
-  const [x, y] = [a.toLowerCase(), b.toLowerCase()];
-  if (x !== y) return x < y ? -1 : 1;
-  return a < b ? -1 : a === b ? 0 : 1;
 }

@@ -190,6 +190,15 @@ describe('UpstreamRegistry, headers', () => {
     assert.equal(JSON.parse(await text(response)).errors[0].code, 'UNKNOWN');
   });
 
+  it('says that the upstream is at fault where its error breaks off', async () => {
+    await using front = await Front.start((_, response) => {
+      response.writeHead(416, { 'Content-Length': '100' });
+      response.write('{');
+      response.socket?.end();
+    });
+    assert.equal((await ask(`${front.url}${BLOB}`)).statusCode, 502);
+  });
+
   it('makes Location and Link lead back through the proxy', async () => {
     await using front = await Front.start((incoming, response) => {
       const base = `http://${incoming.headers.host}`;

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { digestOf } from '../../../../schemas/oci/digest.ts';
 import { MEDIA_TYPE } from '../../../../schemas/oci/media-types.ts';
 import { parseIndex } from '../../../../schemas/oci/types.ts';
+import { DEFAULT_LIMITS } from '../../../../server/limits/config.ts';
 import { EmbeddedRegistry } from '../../../../server/registry/embedded/embedded-registry.ts';
 import { LocalApp } from '../../../support/local-app.ts';
 
@@ -520,6 +521,34 @@ describe('EmbeddedRegistry, manifests', () => {
       parseIndex(Buffer.from(await (await call('GET', `none/referrers/${ABSENT}`)).arrayBuffer())).manifests,
       [],
     );
+  });
+
+  for (const [crossMount, named, any] of [
+    ['any', 201, 201],
+    ['named', 201, 202],
+    ['off', 202, 202],
+  ] as const) {
+    it(`mounts as it is told to: ${crossMount}`, async () => {
+      const digest = await pushBlob(randomBytes(10));
+      await app[Symbol.asyncDispose]();
+      app = await LocalApp.start(
+        new EmbeddedRegistry(dir, () => now, DEFAULT_LIMITS, { crossMount, sparse: false }),
+      );
+      assert.equal((await call('POST', `c/blobs/uploads/?mount=${digest}&from=a/b`)).status, named);
+      assert.equal((await call('POST', `d/blobs/uploads/?mount=${digest}`)).status, any);
+    });
+  }
+
+  it('takes a manifest without its blobs only where it is told to', async () => {
+    const headers = { 'Content-Type': MEDIA_TYPE.ociManifest };
+    const refused = await call('PUT', 'a/b/manifests/v1', manifestOf(), headers);
+    assert.equal(await refusal(refused), '404 MANIFEST_BLOB_UNKNOWN');
+    await app[Symbol.asyncDispose]();
+    app = await LocalApp.start(
+      new EmbeddedRegistry(dir, () => now, DEFAULT_LIMITS, { crossMount: 'any', sparse: true }),
+    );
+    assert.equal((await call('PUT', 'a/b/manifests/v1', manifestOf(), headers)).status, 201);
+    assert.equal(await (await call('GET', 'a/b/manifests/v1')).text(), manifestOf());
   });
 
   it('keeps every one of many manifests pushed at once, under different tags and under the same', async () => {

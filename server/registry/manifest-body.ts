@@ -1,7 +1,10 @@
-import { readWhole } from '../../../schemas/body/read-body.ts';
-import { RegistryError } from '../registry-error.ts';
+import { readWhole } from '../../schemas/body/read-body.ts';
+import { RegistryError } from './registry-error.ts';
 
-/** Reads a small body whole. @throws {RegistryError} 'manifest-too-large' as soon as it is known. */
+/** The specification asks registries to take manifests of at least this. */
+export const MAX_MANIFEST_BYTES = 4 << 20;
+
+/** Reads a manifest that is pushed. @throws {RegistryError} 'manifest-too-large' as soon as it is known. */
 export async function readManifestBody(
   body: AsyncIterable<Uint8Array>,
   contentLength: string | undefined,

@@ -1,9 +1,9 @@
-import type { Digest } from '../../../schemas/oci/digest.ts';
-import { isIndexType, isManifestType, MEDIA_TYPE } from '../../../schemas/oci/media-types.ts';
-import { type Descriptor, DocumentError, parseIndex, parseManifest } from '../../../schemas/oci/types.ts';
-import { RegistryError } from '../registry-error.ts';
+import type { Digest } from '../../schemas/oci/digest.ts';
+import { isIndexType, isManifestType, MEDIA_TYPE } from '../../schemas/oci/media-types.ts';
+import { type Descriptor, DocumentError, parseIndex, parseManifest } from '../../schemas/oci/types.ts';
+import { RegistryError } from './registry-error.ts';
 
-/** What the registry needs to know of a manifest. */
+/** What a registry needs to know of a manifest. */
 export interface ManifestFacts {
   readonly mediaType: string;
   /** Blobs that must be there before the manifest may be. */
@@ -41,6 +41,18 @@ export function readManifest(bytes: Uint8Array, declaredType: string | undefined
     if (!(error instanceof DocumentError)) throw error;
     throw new RegistryError({ kind: 'manifest-invalid', reason: error.message }, { cause: error });
   }
+}
+
+/** What a list of referrers says of a manifest (distribution-spec, "Listing Referrers"). */
+export function referrerDescriptor(facts: ManifestFacts, digest: Digest, sizeBytes: number): Descriptor {
+  const { mediaType, artifactType, annotations } = facts;
+  return {
+    mediaType,
+    digest,
+    size: sizeBytes,
+    ...(artifactType === undefined ? {} : { artifactType }),
+    ...(annotations === undefined ? {} : { annotations }),
+  };
 }
 
 function topLevel(bytes: Uint8Array): Readonly<Record<string, unknown>> {

@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { type CommandResult, run, Server, tryRun } from './child.ts';
 
 /** Plugins that a test needs none of, or that look at the machine outside its own paths. */
+const CRI = 'io.containerd.grpc.v1.cri';
 const DISABLED = [
-  'io.containerd.grpc.v1.cri',
   'io.containerd.snapshotter.v1.btrfs',
   'io.containerd.snapshotter.v1.zfs',
   'io.containerd.snapshotter.v1.aufs',
@@ -17,8 +17,17 @@ export interface PrivateContainerdOptions {
   readonly directory: string;
   /** Snapshotter name to the socket of its service. */
   readonly proxyPlugins?: Readonly<Record<string, string>>;
+  /** Serves kubelet and crictl as well, on the same socket. Images are in the namespace `k8s.io`. */
+  readonly cri?: CriOptions;
   /** A network namespace to run in. */
   readonly namespace?: string;
+}
+
+export interface CriOptions {
+  /** A tree of `hosts.toml` files. */
+  readonly certsDir: string;
+  /** Where images are unpacked; it is told by labels which image a layer is of. */
+  readonly snapshotter: string;
 }
 
 /** A real containerd on paths of its own: root, state, socket. */
@@ -40,17 +49,18 @@ export class PrivateContainerd implements AsyncDisposable {
     const plugins = Object.entries(options.proxyPlugins ?? {}).map(
       ([name, address]) => `[proxy_plugins.${name}]\n  type = "snapshot"\n  address = "${address}"\n`,
     );
+    const disabled = options.cri === undefined ? [CRI, ...DISABLED] : DISABLED;
     await writeFile(
       join(options.directory, 'config.toml'),
       `version = 2
 root = "${options.directory}/root"
 state = "${options.directory}/state"
-disabled_plugins = [${DISABLED.map((name) => `"${name}"`).join(', ')}]
+disabled_plugins = [${disabled.map((name) => `"${name}"`).join(', ')}]
 [grpc]
   address = "${containerd.socket}"
 [ttrpc]
   address = "${containerd.socket}.ttrpc"
-${plugins.join('')}`,
+${plugins.join('')}${options.cri === undefined ? '' : criConfig(options.directory, options.cri)}`,
     );
     await containerd.resume();
     return containerd;
@@ -101,4 +111,20 @@ ${plugins.join('')}`,
     }
     await this.halt();
   }
+}
+
+function criConfig(directory: string, { certsDir, snapshotter }: CriOptions): string {
+  const plugin = `plugins."${CRI}"`;
+  return `[${plugin}]
+  stream_server_address = "127.0.0.1"
+  stream_server_port = "0"
+  [${plugin}.cni]
+    bin_dir = "${directory}/cni"
+    conf_dir = "${directory}/cni"
+  [${plugin}.containerd]
+    snapshotter = "${snapshotter}"
+    disable_snapshot_annotations = false
+  [${plugin}.registry]
+    config_path = "${certsDir}"
+`;
 }

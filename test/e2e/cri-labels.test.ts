@@ -5,17 +5,25 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { failsWith, SnapshotterClient } from '../../conformance/snapshotter/client.ts';
 import type { ChainId } from '../../schemas/oci/chain-id.ts';
+import { parseManifest } from '../../schemas/oci/types.ts';
+import { run } from '../../scripts/lib/child.ts';
+import { GoToolError } from '../../scripts/lib/go-tool.ts';
 import { layoutChainIds } from '../../scripts/lib/layout.ts';
 import { CRI_LABEL } from '../../worker/images/label-pulls.ts';
 import { awkwardImage } from '../support/awkward-image.ts';
+import { Crictl, writeHosts } from '../support/crictl.ts';
 import { makeLayout } from '../support/images.ts';
 import { machineFault } from '../support/machine.ts';
 import { skip } from '../support/skip.ts';
 import { Stack } from '../support/stack.ts';
+import { directory as dir, file } from '../support/tar.ts';
 
-/** A kubelet's pull, as containerd's CRI makes it: the labels of each layer's Prepare say which image it is of. */
+const HOST = 'registry.test';
+const LIMIT_MS = 900_000; // the first run on a machine builds crictl
+
+/** A kubelet's pull: the labels that containerd's CRI puts on each layer's Prepare say which image it is of. */
 describe('pulls announced by labels', function () {
-  this.timeout(120_000);
+  this.timeout(LIMIT_MS);
   let directory = '';
   let chain: readonly ChainId[];
   let stack: Stack;
@@ -26,7 +34,8 @@ describe('pulls announced by labels', function () {
     directory = mkdtempSync(join(tmpdir(), 'sl-cri-'));
     makeLayout(directory, [awkwardImage('v1')]);
     chain = await layoutChainIds(directory, 'v1');
-    stack = await Stack.start();
+    stack = await Stack.start({ cri: true });
+    await writeHosts(stack.certsDir, HOST, `http://${stack.registry}`);
   });
   after(async () => {
     await stack?.[Symbol.asyncDispose]();
@@ -78,5 +87,55 @@ describe('pulls announced by labels', function () {
       readFile(join(root, 'gone/back'), 'utf8'),
     );
     assert.equal(back, 'came back');
+  });
+
+  describe('with the real crictl', () => {
+    let crictl: Crictl;
+    before(async function () {
+      try {
+        crictl = await Crictl.of(stack.containerd.socket);
+      } catch (error) {
+        if (error instanceof GoToolError) skip(this, error.message);
+        throw error;
+      }
+    });
+
+    /** The layers among what containerd itself has fetched for kubelet. */
+    const fetchedLayers = async (reference: string): Promise<readonly string[]> => {
+      const content = (await stack.containerd.ctr('-n', 'k8s.io', 'content', 'ls', '-q')).split('\n');
+      const raw = await run('skopeo', ['inspect', '--raw', '--tls-verify=false', `docker://${reference}`]);
+      return parseManifest(Buffer.from(raw))
+        .layers.map(({ digest }) => digest)
+        .filter((digest) => content.includes(digest));
+    };
+
+    it('a converted image is taken up: containerd fetches none of its layers', async () => {
+      const source = join(directory, 'kubelet');
+      makeLayout(source, [{ tag: 'v1', layers: [[dir('etc')], [file('etc/name', 'kubelet')]] }]);
+      const reference = await stack.convert(source, 'v1', 'kubelet/converted:v1');
+      await crictl.run('pull', `${HOST}/kubelet/converted:v1`);
+      assert.deepEqual(await fetchedLayers(reference), []);
+      assert.match(await crictl.run('images'), /registry\.test\/kubelet\/converted/);
+      assert.match(
+        await stack.mustCli('status', '-o', 'json'),
+        /"reference":"registry\.test\/kubelet\/converted@/,
+      );
+      const top = (await layoutChainIds(source, 'v1')).at(-1);
+      assert.ok(top !== undefined);
+      const read = (root: string) => readFile(join(root, 'etc/name'), 'utf8');
+      assert.equal(await stack.withRoot('starlight', top, read, 'k8s.io'), 'kubelet');
+    });
+
+    it('one that is not converted is pulled in the ordinary way', async () => {
+      const other = join(directory, 'other');
+      makeLayout(other, [{ tag: 'v1', layers: [[file('only', 'here')]] }]);
+      const reference = await stack.push(other, 'v1', 'kubelet/plain:v1');
+      await crictl.run('pull', `${HOST}/kubelet/plain:v1`);
+      assert.equal((await fetchedLayers(reference)).length, 1);
+      const [id] = await layoutChainIds(other, 'v1');
+      assert.ok(id !== undefined);
+      const read = (root: string) => readFile(join(root, 'only'), 'utf8');
+      assert.equal(await stack.withRoot('starlight', id, read, 'k8s.io'), 'here');
+    });
   });
 });

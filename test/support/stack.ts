@@ -27,6 +27,8 @@ export interface StackOptions {
   readonly daemonDiskBytes?: number;
   readonly proxyFlags?: readonly string[];
   readonly daemonFlags?: readonly string[];
+  /** containerd serves kubelet and crictl as well, with the daemon as the snapshotter of their images. */
+  readonly cri?: boolean;
 }
 
 /**
@@ -68,6 +70,7 @@ export class Stack implements AsyncDisposable {
       stack.#containerd = await PrivateContainerd.start({
         directory: join(directory, 'c'),
         proxyPlugins: { starlight: stack.snapshotterSocket },
+        ...(options.cri === true ? { cri: { certsDir: stack.certsDir, snapshotter: 'starlight' } } : {}),
       });
     } catch (error) {
       await stack[Symbol.asyncDispose]();
@@ -97,6 +100,11 @@ export class Stack implements AsyncDisposable {
 
   get snapshotterSocket(): string {
     return join(this.directory, 'snapshotter.sock');
+  }
+
+  /** Where containerd's CRI looks for `hosts.toml` files. */
+  get certsDir(): string {
+    return join(this.directory, 'certs.d');
   }
 
   get controlSocket(): string {
@@ -171,19 +179,19 @@ export class Stack implements AsyncDisposable {
   }
 
   /** Mounts the root of a new container over `chainId`, hands it to `use`, and takes all away again. */
-  async withRoot<T>(snapshotter: string, chainId: ChainId, use: (root: string) => Promise<T>): Promise<T> {
+  async withRoot<T>(
+    snapshotter: string,
+    chainId: ChainId,
+    use: (root: string) => Promise<T>,
+    namespace = 'test',
+  ): Promise<T> {
+    const snapshots = (...args: string[]) =>
+      this.containerd.ctr('-n', namespace, 'snapshots', '--snapshotter', snapshotter, ...args);
     const root = await mkdtemp(join(this.directory, 'root-'));
     const key = `root-${process.hrtime.bigint()}`;
-    await this.containerd.ctr('snapshots', '--snapshotter', snapshotter, 'prepare', key, chainId);
+    await snapshots('prepare', key, chainId);
     try {
-      const command = await this.containerd.ctr(
-        'snapshots',
-        '--snapshotter',
-        snapshotter,
-        'mounts',
-        root,
-        key,
-      );
+      const command = await snapshots('mounts', root, key);
       await run('sh', ['-c', command]);
       try {
         return await use(root);
@@ -191,7 +199,7 @@ export class Stack implements AsyncDisposable {
         await run('umount', [root]);
       }
     } finally {
-      await this.containerd.ctr('snapshots', '--snapshotter', snapshotter, 'rm', key);
+      await snapshots('rm', key);
     }
   }
 

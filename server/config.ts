@@ -1,5 +1,6 @@
 import { type Static, Type } from '@sinclair/typebox';
 import { LogLevel, Ms } from '../schemas/config/setting.ts';
+import { ConvertSchema, EventsSchema } from './jobs/config.ts';
 import { checkLimits, LimitsSchema } from './limits/config.ts';
 import { TlsSchema } from './tls/config.ts';
 import { AccessSchema, checkAccess, isGuarded } from './access/config.ts';
@@ -149,6 +150,8 @@ export const ServerConfigSchema = Type.Object({
       }),
     ),
   }),
+  events: EventsSchema,
+  convert: ConvertSchema,
   shutdown: Type.Object({
     drainLimitMs: Ms(20_000, 'After SIGTERM, streams still running are cut after this long.'),
   }),

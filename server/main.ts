@@ -8,12 +8,14 @@ import { checkServerConfig, ENV_PREFIX, type ServerConfig, ServerConfigSchema } 
 import { exposures } from './exposure.ts';
 import { type HttpServer, listen } from './http-server.ts';
 import { limitRequests } from './limits/limit-requests.ts';
+import { PushRelay } from './jobs/push-relay.ts';
 import { createLogger, type Logger } from './log.ts';
 import type { Part } from './part.ts';
 import { registryPart } from './registry-part.ts';
 import { FileSender } from './sendfile/file-sender.ts';
 import { starlightPart } from './starlight.ts';
 import { openTls } from './tls/open-tls.ts';
+import { ownVersion } from './version.ts';
 
 // The composition root of starlight-proxy: reads the configuration, wires, runs until SIGTERM.
 
@@ -27,13 +29,14 @@ interface Running {
 }
 
 async function start(config: ServerConfig, logger: Logger): Promise<Running> {
-  const registry = await registryPart(config, logger);
+  const pushes = new PushRelay();
+  const registry = await registryPart(config, logger, pushes.tell);
   // Extensions are wired here: each is a Part, and gets `registry.reader` and what else it needs.
   const tls = config.tls === undefined ? undefined : await openTls(config.tls, logger);
   const parts: readonly Part[] = [
     ...(tls === undefined ? [] : [tls]),
     registry,
-    await starlightPart(config, registry, logger),
+    await starlightPart(config, registry, pushes, logger),
   ];
   const files = await FileSender.create(
     config.listen.idleTimeoutMs,
@@ -70,14 +73,12 @@ async function start(config: ServerConfig, logger: Logger): Promise<Running> {
 }
 
 function readConfig(): ServerConfig {
-  const packageFile = new URL('../package.json', import.meta.url);
-  const { version } = JSON.parse(readFileSync(packageFile, 'utf8')) as { version: string }; // our own file
   return configOrExit(
     NAME,
     loadConfig({
       name: NAME,
       summary: 'A registry front that serves delta bundles beside the OCI distribution API.',
-      version,
+      version: ownVersion(),
       envPrefix: ENV_PREFIX,
       schema: ServerConfigSchema,
       argv: process.argv.slice(2),

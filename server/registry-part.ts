@@ -1,6 +1,10 @@
 import type { RegistryReader } from '../extensions/starlight/registry-reader.ts';
 import { openAccess } from './access/open-access.ts';
+import type { JobRegistry } from '../extensions/starlight/jobs/job-registry.ts';
 import type { ServerConfig } from './config.ts';
+import { embeddedJobRegistry, upstreamJobRegistry } from './jobs/open-job-registry.ts';
+import type { PushListener } from './jobs/push-relay.ts';
+import { PushWatch } from './jobs/push-watch.ts';
 import type { Logger } from './log.ts';
 import { Mirrors } from './mirror/mirrors.ts';
 import type { Part } from './part.ts';
@@ -18,21 +22,36 @@ import { UpstreamRegistry } from './upstream/upstream-registry.ts';
 export interface RegistryPart extends Part {
   readonly registry: Registry;
   readonly reader: RegistryReader;
+  /** The same by its key, as jobs use it. */
+  readonly jobRegistries: ReadonlyMap<string, JobRegistry>;
   /** That a caller may know of a repository's extensions, or of those of the whole; undefined: everybody may. */
   readonly mayDiscover?: (name: string | undefined, authorization: string | undefined) => Promise<void>;
 }
 
 /** The upstream where one is configured, else the embedded registry. @throws where that cannot be used. */
-export async function registryPart(config: ServerConfig, logger: Logger): Promise<RegistryPart> {
+export async function registryPart(
+  config: ServerConfig,
+  logger: Logger,
+  onPush: PushListener,
+): Promise<RegistryPart> {
+  const watched = (key: string, registry: Registry) =>
+    config.events.pushes ? new PushWatch(registry, (pushed) => onPush(key, pushed)) : registry;
   if (config.upstream !== undefined) {
+    const { url, namespace } = config.upstream;
     const client = new UpstreamClient(config.upstream);
     const mirrors = await Mirrors.open(config.mirror, logger);
+    const registry = await mirrors.before(
+      url,
+      completed(new UpstreamRegistry(config.upstream, client), config.limits.manifestBytes),
+    );
+    const reader = new UpstreamReader(url, client);
+    const send = client.send.bind(client);
+    const jobs = upstreamJobRegistry(url, config.events.credentialsFile, { registry, reader, send });
+    const key = namespace ?? new URL(url).host;
     return {
-      registry: await mirrors.before(
-        config.upstream.url,
-        completed(new UpstreamRegistry(config.upstream, client), config.limits.manifestBytes),
-      ),
-      reader: new UpstreamReader(config.upstream.url, client),
+      registry: watched(key, registry),
+      reader,
+      jobRegistries: new Map([[key, jobs]]),
       routes: [],
       // An upstream that is down must not take the proxy out of service: what is answered without it still is.
       checks: [],
@@ -52,11 +71,16 @@ export async function registryPart(config: ServerConfig, logger: Logger): Promis
   });
   const sweeping = { name: 'uploads', close: () => sweep[Symbol.asyncDispose]() };
   const reader = new EmbeddedReader(registry);
-  const common = { routes: [], checks: [{ name: 'storage', check: () => registry.ready() }] };
-  if (access === undefined) return { ...common, registry, reader, closing: [sweeping] };
+  const common = {
+    routes: [],
+    checks: [{ name: 'storage', check: () => registry.ready() }],
+    jobRegistries: new Map([['', embeddedJobRegistry(config.storage.dir, registry, reader)]]),
+  };
+  if (access === undefined)
+    return { ...common, registry: watched('', registry), reader, closing: [sweeping] };
   return {
     ...common,
-    registry: access.registry(registry),
+    registry: watched('', access.registry(registry)),
     reader: access.reader(reader),
     mayDiscover: access.mayDiscover,
     closing: [sweeping, { name: 'access', close: async () => await access[Symbol.asyncDispose]() }],

@@ -1,7 +1,6 @@
 import type { Middleware } from 'koa';
 import type { BundleCache } from '../extensions/starlight/bundle-cache.ts';
 import { DeltaService } from '../extensions/starlight/delta.ts';
-import type { Directory } from '../extensions/starlight/directory.ts';
 import { ImageStore } from '../extensions/starlight/image-store.ts';
 import { Ingester, type IngestEvent } from '../extensions/starlight/ingest.ts';
 import { Reporter } from '../extensions/starlight/report.ts';
@@ -10,11 +9,14 @@ import type { ShutdownStep } from '../schemas/process/shutdown.ts';
 import { MemoryBundleCache } from './cache/memory-cache.ts';
 import { RedisBundleCache } from './cache/redis-cache.ts';
 import type { ServerConfig } from './config.ts';
-import { openDirectory } from './directory/open.ts';
+import { openStores, type Stores } from './directory/open.ts';
 import type { ReadinessCheck } from './health.ts';
+import { jobsPart } from './jobs/jobs-part.ts';
+import type { PushRelay } from './jobs/push-relay.ts';
 import type { Logger } from './log.ts';
 import type { RegistryPart } from './registry-part.ts';
 import type { RequestState } from './request-state.ts';
+import { ownVersion } from './version.ts';
 
 /** Unpacked images that are kept in memory, all together. */
 const IMAGES_BYTES = 256 * 1024 * 1024;
@@ -28,10 +30,11 @@ export interface StarlightPart {
 /** Wires the Starlight extension: its directory, its cache, and its routes over the registry that is fronted. */
 export async function starlightPart(
   config: ServerConfig,
-  { reader, mayDiscover }: Pick<RegistryPart, 'reader' | 'mayDiscover'>,
+  { reader, jobRegistries, mayDiscover }: Pick<RegistryPart, 'reader' | 'jobRegistries' | 'mayDiscover'>,
+  pushes: PushRelay,
   logger: Logger,
 ): Promise<StarlightPart> {
-  const directory = await openDirectoryOf(config, logger);
+  const { directory, jobs: queue } = await openStoresOf(config, logger);
   const cache = openCache(config, logger);
   const images = new ImageStore(directory, IMAGES_BYTES);
   const ingester = new Ingester({
@@ -51,21 +54,33 @@ export async function starlightPart(
   const registries = (ns: string | undefined) =>
     ns === undefined || namespace === undefined || ns === namespace ? registry : undefined;
   const { token } = config.starlight;
+  const jobs = jobsPart({
+    ...{ config, directory, queue, ingester, pushes, logger, registries: jobRegistries },
+    repositoryOf: (ns, name) => {
+      const found = registries(ns);
+      return found === undefined ? undefined : { registry: found.key, name };
+    },
+    version: ownVersion(),
+  });
   const maxJsonBytes = config.limits.jsonBytes;
   return {
-    routes: [starlightRoutes({ registries, delta, ingester, reporter, token, maxJsonBytes, mayDiscover })],
+    routes: [
+      starlightRoutes({ registries, delta, ingester, reporter, token, maxJsonBytes, mayDiscover }),
+      ...jobs.routes,
+    ],
     checks: [{ name: 'directory', check: (signal) => directory.ping(signal) }],
     closing: [
       { name: 'directory', close: () => directory.close() },
       { name: 'cache', close: () => cache.close() },
       { name: 'ingest', close: async () => ingester.close() },
+      ...jobs.closing,
     ],
   };
 }
 
-async function openDirectoryOf({ database }: ServerConfig, logger: Logger): Promise<Directory> {
-  if (database.url === undefined) return await openDirectory({ kind: 'pglite', path: database.dir });
-  return await openDirectory({
+async function openStoresOf({ database }: ServerConfig, logger: Logger): Promise<Stores> {
+  if (database.url === undefined) return await openStores({ kind: 'pglite', path: database.dir });
+  return await openStores({
     kind: 'postgres',
     url: database.url,
     maxConnections: database.connections,

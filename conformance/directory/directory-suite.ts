@@ -133,6 +133,23 @@ export function directorySuite(name: string, open: () => Promise<readonly [Direc
       assert.deepEqual(asBuffers(kept?.startOrder), known.startOrder);
     });
 
+    it('knows what a tag names, and the repositories of a registry', async () => {
+      const where = { registry: `${randomBytes(4).toString('hex')}.example`, name: 'team/app' };
+      const index = { digest: newDigest(), mediaType: 'application/json', bytes: randomBytes(20) };
+      const other = ingestOf({ repository: where, tag: 'v2' });
+      await one.record(ingestOf({ repository: where, tag: 'v1', index }), SIGNAL);
+      await one.record(other, SIGNAL);
+      const tagged = (tag: string, digest: Digest, name = where.name) =>
+        two.tagged({ ...where, name }, tag, digest, SIGNAL);
+      assert.equal(await tagged('v1', index.digest), true);
+      assert.equal(await tagged('v2', onlyImage(other).manifest.digest), true);
+      assert.equal(await tagged('v2', index.digest), false);
+      assert.equal(await tagged('v3', index.digest), false);
+      assert.equal(await tagged('v1', index.digest, 'team/other'), false);
+      assert.deepEqual(await two.repositories(where.registry, SIGNAL), ['team/app']);
+      assert.deepEqual(await two.repositories('nowhere.example', SIGNAL), []);
+    });
+
     it('keeps the order of layers, and one layer that stands twice', async () => {
       const layers = Array.from({ length: 12 }, layerRecord);
       const [first] = layers;

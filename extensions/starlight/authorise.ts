@@ -1,5 +1,6 @@
-import type { Digest } from '../../schemas/oci/digest.ts';
+import { type Digest, isDigest } from '../../schemas/oci/digest.ts';
 import { formatPlatform, parsePlatform, platformMatches } from '../../schemas/oci/platform.ts';
+import { convertedTwin } from './converted-twin.ts';
 import type { Directory, RawDocument } from './directory.ts';
 import type { DeltaQuestion, HeldImage, WantedImage } from './question.ts';
 import type { FrontedRegistry } from './registries.ts';
@@ -74,12 +75,16 @@ async function authoriseWanted(
 ): Promise<AuthorisedImage> {
   const reference = referenceText(wanted.name, wanted.reference);
   const root = await resolveRoot(repository, wanted.reference, signal);
-  if (root.kind === 'manifest') {
-    return { reference, name: wanted.name, index: undefined, manifest: root.manifest };
-  }
-  const entry = entryFor(root.index, platform, reference);
-  const manifest = await manifestOf(repository, entry.digest, signal);
-  return { reference, name: wanted.name, index: root.document, manifest };
+  const index = root.kind === 'manifest' ? undefined : root.document;
+  const manifest =
+    root.kind === 'manifest'
+      ? root.manifest
+      : await manifestOf(repository, entryFor(root.index, platform, reference).digest, signal);
+  // A digest means those very bytes; a tag may be met by what they were converted to.
+  const twin = isDigest(wanted.reference)
+    ? undefined
+    : await convertedTwin(repository, index ?? manifest, manifest, platform, signal);
+  return { reference, name: wanted.name, ...(twin ?? { index, manifest }) };
 }
 
 async function mayPull(repository: CallerRepository, digest: Digest, signal: AbortSignal): Promise<boolean> {

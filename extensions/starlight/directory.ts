@@ -18,6 +18,12 @@ export interface Directory {
   /** True when the image is known and was seen in this repository. */
   holds(repository: RepositoryKey, manifest: Digest, signal: AbortSignal): Promise<boolean>;
 
+  /** True when `tag` was last seen to name `root`, an index or a single image. */
+  tagged(repository: RepositoryKey, tag: string, root: Digest, signal: AbortSignal): Promise<boolean>;
+
+  /** The names of a registry's repositories that something was ingested from; at most MAX_REPOSITORIES. */
+  repositories(registry: string, signal: AbortSignal): Promise<readonly string[]>;
+
   /**
    * The version of an image that a new one follows: what the tag named last for that platform, else the
    * image of that platform that came last into the repository; never `except` itself. With `traced` only images
@@ -62,6 +68,8 @@ export interface Directory {
 
 /** Paths that the ranks of one image may hold. */
 export const MAX_RANKS = 262_144;
+/** Repositories that are listed. */
+export const MAX_REPOSITORIES = 10_000;
 /** Groups that are listed for one image. */
 export const MAX_GROUPS = 64;
 

@@ -27,7 +27,12 @@ function statusOf(fault: StarlightFault): { status: number; code: string; detail
     case 'namespace-unknown':
       return { status: 404, code: 'NAME_UNKNOWN', detail: { ns: fault.namespace } };
     case 'token':
+    case 'secret':
       return { status: 403, code: 'DENIED' };
+    case 'off':
+      return { status: 404, code: 'UNSUPPORTED', detail: { setting: fault.setting } };
+    case 'job-unknown':
+      return { status: 404, code: 'JOB_UNKNOWN', detail: { id: fault.id } };
     case 'manifest-unknown':
       return { status: 404, code: 'MANIFEST_UNKNOWN', detail: { reference: fault.reference } };
     case 'platform-unknown':

@@ -9,6 +9,12 @@ export type StarlightFault =
   | { readonly kind: 'namespace-unknown'; readonly namespace: string }
   /** The token that notify and report want is missing or wrong. */
   | { readonly kind: 'token' }
+  /** The secret that webhooks share with the proxy is missing or wrong. */
+  | { readonly kind: 'secret' }
+  /** A part that works only where `setting` is set. */
+  | { readonly kind: 'off'; readonly what: string; readonly setting: string }
+  /** Of a job's id. */
+  | { readonly kind: 'job-unknown'; readonly id: string }
   | { readonly kind: 'manifest-unknown'; readonly reference: string }
   | { readonly kind: 'platform-unknown'; readonly reference: string; readonly offered: readonly string[] }
   /** An ordinary image: to be pulled the ordinary way. */
@@ -44,6 +50,12 @@ export function describeFault(fault: StarlightFault): string {
       return `this proxy does not serve the registry ${fault.namespace}`;
     case 'token':
       return 'the header Starlight-Token is missing or wrong';
+    case 'secret':
+      return 'the header Authorization does not carry the secret that the proxy has in events.secret';
+    case 'off':
+      return `${fault.what} is off: set ${fault.setting} in the configuration of the proxy`;
+    case 'job-unknown':
+      return `there is no job ${fault.id} (any more)`;
     case 'manifest-unknown':
       return `the registry knows no image ${fault.reference}`;
     case 'platform-unknown':

@@ -16,6 +16,8 @@ export const MEDIA_TYPE = {
   /** The table of contents of a converted image: the artifact type and the type of its one blob. */
   starlightToc: 'application/vnd.starlight.toc.v1',
   starlightTocZstd: 'application/vnd.starlight.toc.v1+zstd',
+  /** The artifact type of an index that refers to an image and lists what that is converted. */
+  starlightImage: 'application/vnd.starlight.image.v1',
   starlightBundle: 'application/vnd.starlight.bundle.v1',
 } as const;
 

@@ -6,6 +6,7 @@ import {
   type IngestRecord,
   type LayerRecord,
   MAX_GROUPS,
+  MAX_REPOSITORIES,
   type PredecessorQuestion,
   type RankRecord,
   type RankRow,
@@ -111,6 +112,26 @@ export class SqlDirectory implements Directory {
       [repository.registry, repository.name, manifest],
     );
     return rows.length > 0;
+  }
+
+  async tagged(repository: RepositoryKey, tag: string, root: Digest, signal: AbortSignal): Promise<boolean> {
+    signal.throwIfAborted();
+    const rows = await this.#database.query(
+      `SELECT 1 FROM tag t JOIN repository r ON r.id = t.repository_id
+        WHERE r.registry = $1 AND r.name = $2 AND t.tag = $3 AND coalesce(t.index_digest, t.manifest_digest) = $4
+        LIMIT 1`,
+      [repository.registry, repository.name, tag, root],
+    );
+    return rows.length > 0;
+  }
+
+  async repositories(registry: string, signal: AbortSignal): Promise<readonly string[]> {
+    signal.throwIfAborted();
+    const rows = await this.#database.query(
+      'SELECT name FROM repository WHERE registry = $1 ORDER BY name LIMIT $2::bigint',
+      [registry, MAX_REPOSITORIES],
+    );
+    return rows.map((fields) => new RowReader(fields).text('name'));
   }
 
   async predecessor(question: PredecessorQuestion, signal: AbortSignal): Promise<Digest | undefined> {

@@ -18,7 +18,9 @@ const program = createProgram((asJson) => {
   json = asJson;
   return processTerminal(asJson);
 }, interrupt.signal);
-for (const command of [program, ...program.commands]) command.exitOverride();
+for (const command of [program, ...program.commands, ...program.commands.flatMap((one) => one.commands)]) {
+  command.exitOverride();
+}
 
 try {
   await program.parseAsync();

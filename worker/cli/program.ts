@@ -3,6 +3,7 @@ import type { CommandContext } from './context.ts';
 import { ControlClient } from './control-client.ts';
 import { convertCommand } from './convert.ts';
 import { gcCommand } from './gc.ts';
+import { jobsCommand } from './jobs.ts';
 import { notifyCommand } from './notify.ts';
 import { optimizerCommand } from './optimizer.ts';
 import { pingCommand } from './ping.ts';
@@ -52,6 +53,7 @@ Examples:
     pullCommand,
     statusCommand,
     notifyCommand,
+    jobsCommand,
     optimizerCommand,
     reportCommand,
     gcCommand,

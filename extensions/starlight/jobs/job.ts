@@ -15,7 +15,7 @@ export const JOB_STATES = ['queued', 'running', 'done', 'failed', 'cancelled'] a
 export type JobState = (typeof JOB_STATES)[number];
 
 /** What made it known that there is something to do. */
-export const JOB_ORIGINS = ['event', 'push', 'reconciliation', 'scan', 'ingest'] as const;
+export const JOB_ORIGINS = ['event', 'push', 'reconciliation', 'scan', 'ingest', 'conversion'] as const;
 export type JobOrigin = (typeof JOB_ORIGINS)[number];
 
 export interface JobRequest {

@@ -1,17 +1,18 @@
 import { Readable } from 'node:stream';
 import { SingleFlight } from '../../extensions/starlight/single-flight.ts';
 import { readWhole } from '../../schemas/body/read-body.ts';
+import { retryAfterMs } from '../../schemas/image/registry-client.ts';
 import { digestAlgorithm, digestOf, isDigest } from '../../schemas/oci/digest.ts';
 import type { MirrorConfig } from '../config.ts';
 import type { Registry, RegistryAnswer, RegistryRequest } from '../registry/registry.ts';
 import { RegistryError } from '../registry/registry-error.ts';
 import { headerValue } from '../upstream/headers.ts';
-import type { BlobStore, StoreLog } from './blob-store.ts';
+import type { BlobStore, StoredBlob, StoreLog } from './blob-store.ts';
 import type { MirrorCounters } from './counters.ts';
 import type { Fill, FillSource } from './fill.ts';
 import { FillStream } from './fill-stream.ts';
 import type { Fills } from './fills.ts';
-import { keptAnswer } from './kept-answer.ts';
+import { type KeptAnswer, keptAnswer } from './kept-answer.ts';
 import { MirrorError } from './mirror-error.ts';
 import { type Proof, Proofs } from './proofs.ts';
 import { ofDigest, type Question, questionOf, resourceOf, upstreamRequest } from './question.ts';
@@ -250,8 +251,9 @@ export class MirrorRegistry implements Registry {
     const { config, counters, log, nowMs } = this.#options;
     if (known === undefined || nowMs() - known.atMs >= config.staleMs) return undefined;
     const kept = keptAnswer(request, known, true);
-    const answer = kept.kind === 'done' ? kept.answer : await this.#stored(kept, known);
-    if (answer === undefined) return undefined;
+    const content = kept.kind === 'done' ? undefined : await this.#stored(known);
+    if (kept.kind !== 'done' && content === undefined) return undefined;
+    const answer = answerOf(kept, content, () => this.#stored(known));
     counters.stale += 1;
     const { name, reference } = question;
     log.warn({ repository: name, reference, digest: known.digest }, 'served as last known');
@@ -267,63 +269,57 @@ export class MirrorRegistry implements Registry {
     const { counters } = this.#options;
     const kept = keptAnswer(request, proof, false);
     if (kept.kind === 'done') return kept.answer;
-    if (manifest !== undefined) {
+    if (kept.kind === 'bytes' && manifest !== undefined) {
       counters.fills += 1;
       return kept.with(manifest);
     }
     await this.#openings.get(question.resource);
-    const stored = await this.#stored(kept, proof);
+    const stored = await this.#stored(proof);
     if (stored !== undefined) {
       counters.hits += 1;
-      return stored;
+      return answerOf(kept, stored, () => this.#stored(proof));
     }
-    if (question.kind === 'manifest') return await this.#fetchManifest(request, question, proof, kept.with);
-    return await this.#fill(request, question, proof, kept);
+    if (question.kind === 'manifest') return await this.#fetchManifest(request, question, proof);
+    const filling = this.#filling(request, question, proof);
+    if (filling === undefined) return await this.#passUnkept(request);
+    const body = filling(kept.start, kept.kind === 'bytes' ? kept.end : kept.start + 1);
+    try {
+      await body.primed(request.signal);
+    } catch (error) {
+      body.destroy();
+      if (!(error instanceof MirrorError)) throw error;
+      // A refusal is passed on in the upstream's own words.
+      if (error.fault.kind === 'not-kept' || error.fault.kind === 'refused') return this.#passUnkept(request);
+      throw registryError(error);
+    }
+    counters.fills += 1;
+    if (kept.kind === 'bytes') return kept.with(body);
+    body.destroy(); // it only showed that the first part can be had
+    return kept.with(async (start, end) => filling(start, end));
   }
 
   /** From the disk; undefined where it is not there. */
-  async #stored(
-    { start, end, with: answerWith }: { start: number; end: number; with(body: Readable): RegistryAnswer },
-    { digest, sizeBytes }: Proof,
-  ): Promise<RegistryAnswer | undefined> {
+  async #stored({ digest, sizeBytes }: Proof): Promise<StoredBlob | undefined> {
     const blob = await this.#options.store.take(digest);
-    if (blob === undefined) return undefined;
-    if (blob.sizeBytes === sizeBytes) return answerWith(blob.stream(start, end));
+    if (blob === undefined || blob.sizeBytes === sizeBytes) return blob;
     await blob.close();
     return undefined; // the upstream told another size: it has to show
   }
 
-  async #fill(
+  /** Gives streams of what is on its way; undefined where it cannot be kept. */
+  #filling(
     request: RegistryRequest,
     question: Question,
     proof: Proof,
-    { start, end, with: answerWith }: { start: number; end: number; with(body: Readable): RegistryAnswer },
-  ): Promise<RegistryAnswer> {
-    const { counters } = this.#options;
-    const fill = this.#openFill(question, proof);
-    if (fill === undefined) return await this.#passUnkept(request);
-    const stream = new FillStream(fill, start, end, this.#source(request, question, proof));
-    try {
-      await stream.primed(request.signal);
-    } catch (error) {
-      stream.destroy();
-      if (!(error instanceof MirrorError)) throw error;
-      switch (error.fault.kind) {
-        case 'not-kept':
-        case 'refused': // the upstream's own words
-          return await this.#passUnkept(request);
-        case 'unavailable':
-          return unavailableAnswer(error.fault.status, error.fault.retryAfter);
-        case 'wrong-digest':
-          throw new RegistryError({ kind: 'upstream-protocol', reason: 'bytes of another digest' });
-        case 'protocol':
-          throw new RegistryError({ kind: 'upstream-protocol', reason: error.fault.reason });
-        default:
-          return error.fault satisfies never;
-      }
-    }
-    counters.fills += 1;
-    return answerWith(stream);
+  ): ((start: number, end: number) => FillStream) | undefined {
+    const source = this.#source(request, question, proof);
+    if (this.#openFill(question, proof) === undefined) return undefined;
+    return (start, end) => {
+      const fill = this.#openFill(question, proof);
+      // Between two parts it may have ended.
+      if (fill === undefined) throw new MirrorError({ kind: 'not-kept' });
+      return new FillStream(fill, start, end, source);
+    };
   }
 
   #openFill({ name, resource }: Question, { digest, sizeBytes }: Proof): Fill | undefined {
@@ -344,12 +340,7 @@ export class MirrorRegistry implements Registry {
     };
   }
 
-  async #fetchManifest(
-    request: RegistryRequest,
-    question: Question,
-    proof: Proof,
-    answerWith: (body: Uint8Array) => RegistryAnswer,
-  ): Promise<RegistryAnswer> {
+  async #fetchManifest(request: RegistryRequest, question: Question, proof: Proof): Promise<RegistryAnswer> {
     if (proof.sizeBytes > MAX_MANIFEST_BYTES) return await this.#passUnkept(request);
     const wanted = ofDigest(question, proof.digest);
     const work = async (signal: AbortSignal): Promise<Outcome> => {
@@ -364,9 +355,10 @@ export class MirrorRegistry implements Registry {
     };
     const outcome = await this.#manifests.run(wanted.resource, work, request.signal);
     this.#options.counters.fills += 1;
+    const kept = keptAnswer(request, proof, false);
     // What did not do for another's credentials may do for this caller's.
-    return outcome.kind === 'proven' && outcome.manifest !== undefined
-      ? answerWith(outcome.manifest)
+    return kept.kind === 'bytes' && outcome.kind === 'proven' && outcome.manifest !== undefined
+      ? kept.with(outcome.manifest)
       : await this.#passUnkept(request);
   }
 
@@ -391,6 +383,54 @@ function outcomeOf(answer: RegistryAnswer, method: 'GET' | 'HEAD', proof: Proof 
   const { status } = answer;
   const isAnswer = status === 401 || status === 403 || status === 404 || isUnavailable(status);
   return isAnswer ? { kind: 'answered', answer, method } : { kind: 'unusable' };
+}
+
+/** The answer that takes its bytes from a kept content; further parts of it are taken by `again`. */
+function answerOf(
+  kept: KeptAnswer,
+  content: StoredBlob | undefined,
+  again: () => Promise<StoredBlob | undefined>,
+): RegistryAnswer {
+  if (kept.kind === 'done') return kept.answer;
+  if (content === undefined) throw new TypeError('bytes of nothing');
+  if (kept.kind === 'bytes') return kept.with(content.stream(kept.start, kept.end));
+  let first: StoredBlob | undefined = content;
+  const answer = kept.with(async (start, end) => {
+    const blob = first ?? (await again());
+    first = undefined;
+    if (blob === undefined) throw new MirrorError({ kind: 'not-kept' });
+    return blob.stream(start, end);
+  });
+  // Destroyed before it was read, it has opened none of its parts.
+  if (answer.body instanceof Readable)
+    answer.body.once('close', () => void first?.close().catch(() => undefined));
+  return answer;
+}
+
+function registryError(error: MirrorError): RegistryError {
+  const { fault } = error;
+  switch (fault.kind) {
+    case 'unavailable': {
+      const retryAfterSeconds = Math.max(
+        1,
+        Math.ceil((retryAfterMs(fault.retryAfter, Date.now()) ?? 0) / 1000),
+      );
+      const status = fault.status === 429 ? 429 : 503;
+      return new RegistryError({ kind: 'upstream-withheld', status, retryAfterSeconds }, { cause: error });
+    }
+    case 'wrong-digest':
+      return new RegistryError(
+        { kind: 'upstream-protocol', reason: 'bytes of another digest' },
+        { cause: error },
+      );
+    case 'protocol':
+      return new RegistryError({ kind: 'upstream-protocol', reason: fault.reason }, { cause: error });
+    case 'not-kept':
+    case 'refused':
+      return new RegistryError({ kind: 'upstream-unreachable' }, { cause: error });
+    default:
+      return fault satisfies never;
+  }
 }
 
 function discard(answer: RegistryAnswer | undefined): void {

@@ -149,7 +149,7 @@ describe('MirrorRegistry, blobs', function () {
     ['bytes=0-', 206, 'bytes 0-2047/2048', 2048],
     ['bytes=5000-10000', 416, 'bytes */2048', -1],
     ['bytes=9-3', 200, undefined, 2048],
-    ['bytes=0-1,5-6', 200, undefined, 2048],
+    ['bytes=0-9,5-6', 200, undefined, 2048],
     ['lines=1-2', 200, undefined, 2048],
   ];
   for (const kept of [false, true]) {
@@ -166,6 +166,29 @@ describe('MirrorRegistry, blobs', function () {
         if (sizeBytes >= 0) assert.equal(body.length, sizeBytes);
       });
     }
+  }
+
+  for (const kept of [false, true]) {
+    it(`answers several ranges of a ${kept ? 'kept' : 'new'} blob at once`, async () => {
+      await using front = await Front.start();
+      const bytes = pattern(3 * MIB);
+      const digest = front.origin.addBlob('a', bytes);
+      if (kept) await front.bytes(`a/blobs/${digest}`);
+      const Range = `bytes=10-19,${2 * MIB}-${2 * MIB + 99}`;
+      const response = await front.get(`a/blobs/${digest}`, { Range });
+      assert.equal(response.status, 206);
+      assert.match(response.headers.get('content-type') ?? '', /^multipart\/byteranges; boundary=/);
+      const body = Buffer.from(await response.arrayBuffer());
+      assert.equal(response.headers.get('content-length'), String(body.length));
+      for (const [start, end] of [
+        [10, 20],
+        [2 * MIB, 2 * MIB + 100],
+      ] as const) {
+        const head = `Content-Range: bytes ${start}-${end - 1}/${bytes.length}\r\n\r\n`;
+        const at = body.indexOf(head) + head.length;
+        assert.ok(body.subarray(at, at + end - start).equals(bytes.subarray(start, end)));
+      }
+    });
   }
 
   it('answers an empty blob', async () => {

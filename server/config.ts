@@ -62,7 +62,7 @@ export const ServerConfigSchema = Type.Object({
       connectTimeoutMs: Ms(2_000, 'How long connecting to it may take.'),
       readTimeoutMs: Ms(
         2_000,
-        'How long the header of its answer to GET or HEAD may take. A client that waits longer fails altogether, instead of going on to its next host.',
+        'How long a GET or HEAD waits for an answer while nothing at all is heard from it, on any connection: then it is taken for dead. A client that waits longer fails altogether, instead of going on to its next host.',
       ),
       headerTimeoutMs: Ms(
         20_000,

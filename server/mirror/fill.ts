@@ -9,8 +9,13 @@ import type { Space } from './space.ts';
 
 /** Requests to the upstream for one content at the same time. */
 const MAX_RUNS = 4;
-/** A reader so close behind what a request has brought waits for it; one further ahead has its own. */
+/** A reader so close behind what a request has brought waits for it; one further ahead may have its own. */
 const NEAR_BYTES = 8 << 20;
+/**
+ * Only a request of which more than this is missing is shortened for that: what is on the wire by then is sent for
+ * nothing.
+ */
+const SHORTENED_BYTES = 32 << 20;
 /** Each further request for the same content asks for twice as much at least, up to this. */
 const MAX_AHEAD_BYTES = 16 << 20;
 /** A request that nobody waits for any more is finished where so little is missing, or half of it has come. */
@@ -190,7 +195,8 @@ export class Fill {
   #runAt(offset: number): Run | undefined {
     for (const run of this.#runs) {
       if (offset < run.start || offset >= run.end) continue;
-      if (offset - run.arrived <= NEAR_BYTES || this.#runs.size >= MAX_RUNS) return run;
+      const waits = offset - run.arrived <= NEAR_BYTES || run.end - run.arrived <= SHORTENED_BYTES;
+      if (waits || this.#runs.size >= MAX_RUNS) return run;
       const end = blockStart(offset);
       this.#options.space.release(run.end - end);
       this.#heldBytes -= run.end - end;

@@ -6,6 +6,7 @@ import { errorCode } from '../../schemas/process/system-error.ts';
 import type { UpstreamConfig } from '../config.ts';
 import type { HeaderList, RegistryMethod } from '../registry/registry.ts';
 import { RegistryError } from '../registry/registry-error.ts';
+import { HostActivity, SilenceError } from './host-activity.ts';
 import { headerPairs, headerValue, withoutCredentials } from './headers.ts';
 
 /** A registry redirects a blob once to its store; more than this is a loop. */
@@ -36,6 +37,7 @@ export interface UpstreamResponse {
  */
 export class UpstreamClient {
   readonly #agent: Agent;
+  readonly #activity = new HostActivity();
   readonly #readTimeoutMs: number;
 
   /** @throws where the file of certificates cannot be read. */
@@ -48,7 +50,10 @@ export class UpstreamClient {
       pipelining: 1,
       headersTimeout: config.headerTimeoutMs,
       bodyTimeout: config.idleTimeoutMs,
-      connect: { timeout: config.connectTimeoutMs, ...(ca === undefined ? {} : { ca }) },
+      connect: this.#activity.connector({
+        timeout: config.connectTimeoutMs,
+        ...(ca === undefined ? {} : { ca }),
+      }),
     });
   }
 
@@ -83,6 +88,7 @@ export class UpstreamClient {
   async #once(request: UpstreamRequest, isRead: boolean, repeatable: boolean): Promise<UpstreamResponse> {
     const { method, url, headers, body, signal } = request;
     signal.throwIfAborted();
+    const watch = isRead ? this.#activity.watch(url, this.#readTimeoutMs) : undefined;
     try {
       const response = await this.#agent.request({
         origin: url.origin,
@@ -90,10 +96,8 @@ export class UpstreamClient {
         method,
         headers: headers.flat(),
         body: body ?? null,
-        signal,
+        signal: watch === undefined ? signal : AbortSignal.any([signal, watch.signal]),
         responseHeaders: 'raw',
-        // From when the request has a connection, not while it waits for one.
-        ...(isRead ? { headersTimeout: this.#readTimeoutMs } : {}),
       });
       // With 'raw' undici hands out a flat list, which its type does not tell.
       const raw = response.headers as unknown as string[];
@@ -105,6 +109,8 @@ export class UpstreamClient {
       // A kept connection that the upstream closed just as we took it up.
       if (repeatable && isClosedSocket(error)) return this.#once(request, isRead, false);
       throw upstreamError(error);
+    } finally {
+      watch?.stop();
     }
   }
 }
@@ -125,7 +131,10 @@ function isClosedSocket(error: unknown): boolean {
 /** What a failure of undici's means. */
 export function upstreamError(error: unknown): RegistryError {
   const code = codeOf(error);
-  if (/^(?:UND_ERR_(?:CONNECT|HEADERS|BODY)_TIMEOUT|ETIMEDOUT)$/.test(code)) {
+  if (
+    error instanceof SilenceError ||
+    /^(?:UND_ERR_(?:CONNECT|HEADERS|BODY)_TIMEOUT|ETIMEDOUT)$/.test(code)
+  ) {
     return new RegistryError({ kind: 'upstream-timeout' }, { cause: error });
   }
   if (/^(?:HPE_|UND_ERR_HEADERS_OVERFLOW|UND_ERR_RES)/.test(code)) {

@@ -34,7 +34,7 @@ describe('ServerConfigSchema', () => {
     const loaded = load(['--upstream-url', 'https://registry.test']);
     assert.equal(loaded.kind, 'config');
     if (loaded.kind !== 'config') return;
-    // A time-out counts in steps of half a second.
+    // Each is exceeded by half a second at most.
     assert.ok((loaded.value.upstream?.connectTimeoutMs ?? 3_000) <= 2_500);
     assert.ok((loaded.value.upstream?.readTimeoutMs ?? 3_000) <= 2_500);
   });

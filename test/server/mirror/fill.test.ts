@@ -39,7 +39,7 @@ describe('Fill', function () {
 
   it('gives a reader far ahead a request of its own, and lets nothing come twice', async () => {
     await using front = await Front.start();
-    const bytes = pattern(22 * MIB);
+    const bytes = pattern(44 * MIB);
     const digest = front.origin.addBlob('a', bytes);
     const { open } = stalling(front, bytes, 2 * MIB);
     const leaver = await readFrom(front, `a/blobs/${digest}`, MIB);
@@ -56,7 +56,21 @@ describe('Fill', function () {
     assert.equal(ranges.length, 2);
     assert.ok(ranges[0]?.startsWith(`bytes=${14 * MIB}-`));
     const afterSecond = Number(ranges[0]?.split('-')[1]) + 1;
-    assert.equal(ranges[1], `bytes=${afterSecond}-${22 * MIB - 1}`);
+    assert.equal(ranges[1], `bytes=${afterSecond}-${44 * MIB - 1}`);
+  });
+
+  it('does not shorten a request of which little is missing', async () => {
+    await using front = await Front.start();
+    const bytes = pattern(22 * MIB);
+    const digest = front.origin.addBlob('a', bytes);
+    const { open } = stalling(front, bytes, 2 * MIB);
+    const leaver = await readFrom(front, `a/blobs/${digest}`, MIB);
+    const range = { Range: `bytes=${14 * MIB}-${14 * MIB + 99}` };
+    const part = front.bytes(`a/blobs/${digest}`, range);
+    open[0]?.end(bytes.subarray(2 * MIB));
+    assert.ok((await part).equals(bytes.subarray(14 * MIB, 14 * MIB + 100)));
+    leaver.abort();
+    assert.equal(front.origin.count(digest, 'GET'), 1);
   });
 
   it('ends a request that nobody reads any more, and goes on later from what has come', async () => {

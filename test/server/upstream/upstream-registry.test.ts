@@ -313,8 +313,37 @@ describe('UpstreamRegistry, failures', () => {
   });
 
   it('answers 504 where the header does not come in time', async () => {
+    await using front = await Front.start(() => undefined, { headerTimeoutMs: 100 });
+    assert.equal((await ask(`${front.url}${BLOB}`)).statusCode, 504);
+  });
+
+  it('answers 504 where the upstream is silent', async () => {
     await using front = await Front.start(() => undefined, { readTimeoutMs: 100 });
     assert.equal((await ask(`${front.url}${BLOB}`)).statusCode, 504);
+  });
+
+  it('waits for an upstream that sends something else meanwhile', async () => {
+    let answer: () => void = () => undefined;
+    await using front = await Front.start(
+      (incoming, response) => {
+        if (incoming.url?.endsWith('busy') === true) {
+          response.writeHead(200);
+          const timer = setInterval(() => response.write('x'), 10);
+          response.once('close', () => clearInterval(timer));
+        } else answer = () => response.end('late');
+      },
+      { readTimeoutMs: 400, headerTimeoutMs: 60_000 },
+    );
+    const busy = await ask(`${front.url}/v2/a/manifests/busy`);
+    const asked = ask(`${front.url}${BLOB}`);
+    // As long as the time-out, several times over, by what is heard.
+    let seen = 0;
+    for await (const chunk of busy) {
+      seen += String(chunk).length;
+      if (seen > 200) break;
+    }
+    answer();
+    assert.equal(await text(await asked), 'late');
   });
 
   it('answers 502 to what is not HTTP', async () => {

@@ -11,7 +11,7 @@ import type { ChainId } from '../../schemas/oci/chain-id.ts';
 import type { StatusBody } from '../../worker/control/protocol.ts';
 import { awkwardImage } from '../support/awkward-image.ts';
 import { makeLayout } from '../support/images.ts';
-import { machineFault } from '../support/machine.ts';
+import { completeFormFault } from '../support/machine.ts';
 import { skip } from '../support/skip.ts';
 import { isComplete, Stack, type StackOptions } from '../support/stack.ts';
 import { compareTrees, listTreeAside, type TreeListing } from '../support/tree-listing.ts';
@@ -29,9 +29,9 @@ describe('complete forms', function () {
   let top: ChainId;
 
   before(async function () {
-    const fault = machineFault();
-    if (fault !== undefined) skip(this, fault);
     directory = mkdtempSync(join(tmpdir(), 'sl-complete-'));
+    const fault = await completeFormFault(directory);
+    if (fault !== undefined) skip(this, fault);
     layout = join(directory, 'layout');
     makeLayout(layout, [awkwardImage('v1')]);
     const last = (await layoutChainIds(layout, 'v1')).at(-1);
@@ -59,6 +59,17 @@ describe('complete forms', function () {
 
   function snapshots(stack: Stack, ...args: string[]): Promise<string> {
     return stack.containerd.ctr('snapshots', '--snapshotter', 'starlight', ...args);
+  }
+
+  /** A new daemon, once containerd, which tries again now and then, has found it. */
+  async function startAgain(stack: Stack): Promise<void> {
+    await stack.startDaemon();
+    await until('containerd reaches the daemon', async () =>
+      snapshots(stack, 'ls').then(
+        () => true,
+        () => false,
+      ),
+    );
   }
 
   /** A view that containerd's garbage collection leaves alone; `ctr snapshots view` makes none such. */
@@ -100,7 +111,7 @@ describe('complete forms', function () {
     };
     await check();
     await stack.daemon.stop();
-    await stack.startDaemon();
+    await startAgain(stack);
     await check();
     await until('the form is checked', async () =>
       / complete .* complete +yes/.test(await stack.mustCli('status')),
@@ -163,7 +174,7 @@ describe('complete forms', function () {
       for (const root of roots) await assertWhole(root);
       const exec = ['tasks', 'exec', '--exec-id', 'sum', CONTAINER, '/bin/sha256sum', '/large/random'];
       assert.match(await containerd.ctr(...exec), /^[0-9a-f]{64} /);
-      await stack.startDaemon();
+      await startAgain(stack);
       assert.equal((await status(stack)).images[0]?.mounted, true);
       await assertWhole(await mount(stack, 'held'));
     });
@@ -203,7 +214,7 @@ describe('complete forms', function () {
       assert.deepEqual(mounted(), []);
       const exec = ['tasks', 'exec', '--exec-id', 'after', CONTAINER, '/bin/cat', '/gone/back'];
       assert.equal(await stack.containerd.ctr(...exec), 'came back');
-      await stack.startDaemon();
+      await startAgain(stack);
       assert.ok(mounted().length > 0);
     });
 

@@ -6,7 +6,7 @@ import type { ChainId } from '../../schemas/oci/chain-id.ts';
 import { layoutChainIds } from '../../scripts/lib/layout.ts';
 import { awkwardImage } from '../support/awkward-image.ts';
 import { makeLayout } from '../support/images.ts';
-import { machineFault } from '../support/machine.ts';
+import { completeFormFault, machineFault } from '../support/machine.ts';
 import { realImage } from '../support/real-image.ts';
 import { skip } from '../support/skip.ts';
 import { Stack } from '../support/stack.ts';
@@ -46,9 +46,9 @@ for (const { name: way, driver, form, cutTime } of WAYS) {
     let stack: Stack;
 
     before(async function () {
-      const fault = machineFault();
-      if (fault !== undefined) skip(this, fault);
       directory = mkdtempSync(join(tmpdir(), 'sl-oracle-'));
+      const fault = form === 'auto' ? await completeFormFault(directory) : machineFault();
+      if (fault !== undefined) skip(this, fault);
       stack = await Stack.start({ driver, daemonFlags: ['--filesystem-complete-form', form] });
     });
     after(async () => {

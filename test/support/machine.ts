@@ -1,4 +1,6 @@
 import { accessSync, constants, existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { findSupport } from '../../worker/complete/support.ts';
 
 const PROGRAMS = ['containerd', 'ctr', 'runc', 'skopeo', 'fusermount', 'nsenter', 'setpriv'] as const;
 
@@ -16,4 +18,12 @@ export function machineFault(): string | undefined {
   }
   const missing = PROGRAMS.filter((program) => !onPath(program));
   return missing.length === 0 ? undefined : `not installed: ${missing.join(', ')}`;
+}
+
+/** As {@link machineFault}, for complete forms of images too. @param directory of the test's own */
+export async function completeFormFault(directory: string): Promise<string | undefined> {
+  const fault = machineFault();
+  if (fault !== undefined) return fault;
+  const support = await findSupport(join(directory, 'probe'));
+  return support.usable ? undefined : support.reason;
 }

@@ -36,7 +36,8 @@ export type FormOutcome =
 
 /**
  * Sees to it that `target` is the metadata image of a tree of which every content is in the store: checks what is
- * there, or writes it to a temporary name, forced to the disk and renamed. Takes a second for 84,000 files, so it is for a thread of its own (form-builder.ts).
+ * there, or writes it to a temporary name, forced to the disk and renamed. Takes a second or two for 84,000 files, so
+ * it is for a thread of its own (build-aside.ts).
  *
  * @throws {Error} when the table is damaged or does not fit into EROFS; what writing throws
  */

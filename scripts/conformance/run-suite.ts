@@ -23,9 +23,10 @@ export async function runSuite(run: SuiteRun): Promise<SuiteReport> {
     embedded.push(await passOf(run, pass, 'embedded', await targets.embedded(pass.settings)));
   }
   const compared = [];
-  for (const { name, aloneUrl, throughUrl } of targets.compared) {
+  for (const { name, aloneUrl, throughUrls } of targets.compared) {
     const alone = await plainPasses(run, name, aloneUrl);
-    const through = await plainPasses(run, `${name} through the proxy`, throughUrl);
+    const through = new Map<string, CaseOutcomes>();
+    for (const [how, url] of throughUrls) through.set(how, await plainPasses(run, `${name} ${how}`, url));
     compared.push({ name, alone, through });
   }
   return { suite: suite.name, embedded: mergePasses(embedded), compared };

@@ -4,11 +4,18 @@ import { join } from 'node:path';
 import { DockerRegistry } from '../../test/support/docker-registry.ts';
 import { ProxyProcess } from '../../test/support/proxy-process.ts';
 
+/** How the proxy stands in front of another registry, by what that is called. */
+const FRONTS: readonly (readonly [how: string, settings: readonly string[]])[] = [
+  ['through the proxy', []],
+  ['through the proxy as a mirror', ['--mirror-max-bytes', String(256 << 20)]],
+];
+
 /** A registry to compare with: by itself, and through the proxy. */
 export interface Compared {
   readonly name: string;
   readonly aloneUrl: string;
-  readonly throughUrl: string;
+  /** By how the proxy is set up. */
+  readonly throughUrls: ReadonlyMap<string, string>;
 }
 
 /** The registries that suites are run against, each started once. */
@@ -51,8 +58,14 @@ export class Targets implements AsyncDisposable {
     const registry = await DockerRegistry.start(directory);
     this.#running.push(registry);
     for (const [name, aloneUrl] of [['docker-registry', `http://${registry.host}`] as const, ...others]) {
-      const throughUrl = await this.#proxy(`before-${this.compared.length}`, ['--upstream-url', aloneUrl]);
-      this.compared.push({ name, aloneUrl, throughUrl });
+      const throughUrls = new Map<string, string>();
+      for (const [row, [how, settings]] of FRONTS.entries()) {
+        const place = `before-${this.compared.length}-${row}`;
+        const mirror = ['--mirror-dir', join(this.#directory, place, 'mirror')];
+        const flags = ['--upstream-url', aloneUrl, ...settings, ...(settings.length === 0 ? [] : mirror)];
+        throughUrls.set(how, await this.#proxy(place, flags));
+      }
+      this.compared.push({ name, aloneUrl, throughUrls });
     }
   }
 

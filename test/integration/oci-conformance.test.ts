@@ -46,7 +46,10 @@ describe('official conformance suites', function () {
 
   it('have come to all four workflows, everywhere', () => {
     for (const { embedded, compared } of reports) {
-      for (const outcomes of [embedded, ...compared.flatMap(({ alone, through }) => [alone, through])]) {
+      for (const outcomes of [
+        embedded,
+        ...compared.flatMap(({ alone, through }) => [alone, ...through.values()]),
+      ]) {
         for (const workflow of WORKFLOWS) assert.ok(tally(outcomes, workflow).passed > 5, workflow);
       }
     }
@@ -55,7 +58,10 @@ describe('official conformance suites', function () {
   it('find through the proxy the referrers and the pages of tags that docker-registry lacks', () => {
     const [{ embedded, compared } = assert.fail('no report')] = reports;
     const through = compared.find(({ name }) => name === 'docker-registry')?.through ?? new Map();
-    assert.deepEqual(tally(through, 'content discovery'), tally(embedded, 'content discovery'));
+    assert.equal(through.size, 2);
+    for (const outcomes of through.values()) {
+      assert.deepEqual(tally(outcomes, 'content discovery'), tally(embedded, 'content discovery'));
+    }
   });
 
   it('have left their reports', async () => {

@@ -39,7 +39,7 @@ async function start(config: ServerConfig, logger: Logger): Promise<Running> {
     await starlightPart(config, registry, pushes, logger),
   ];
   const files = await FileSender.create(
-    config.listen.idleTimeoutMs,
+    { bytesPerS: config.limits.bodyBytesPerS, graceMs: config.limits.bodyGraceMs },
     (error) => logger.error({ err: error }, 'the sending thread died: files are streamed from now on'),
     (reason) => logger.info({ reason: String(reason) }, 'no sendfile here: files are streamed'),
   );

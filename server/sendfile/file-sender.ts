@@ -5,7 +5,7 @@ import { finished } from 'node:stream/promises';
 import { TLSSocket } from 'node:tls';
 import { Worker } from 'node:worker_threads';
 import type { FileBody } from '../registry/file-body.ts';
-import type { Command, Ended, ThreadData } from './messages.ts';
+import type { Command, Ended, Pace, ThreadData } from './messages.ts';
 
 /** Below this a file is read and written as any body is: going through another thread costs more. */
 const LEAST_BYTES = 64 << 10;
@@ -41,10 +41,10 @@ export class FileSender {
   #nextId = 1;
   #ended = false;
 
-  private constructor(calls: SystemCalls, idleTimeoutMs: number, onDeath: (error: unknown) => void) {
+  private constructor(calls: SystemCalls, pace: Pace, onDeath: (error: unknown) => void) {
     this.#calls = calls;
     this.#waker = calls.eventDescriptor();
-    const workerData: ThreadData = { waker: this.#waker, idleTimeoutMs };
+    const workerData: ThreadData = { waker: this.#waker, pace };
     this.#worker = new Worker(new URL('./sender-thread.ts', import.meta.url), {
       workerData,
       name: 'starlight-sendfile',
@@ -60,18 +60,18 @@ export class FileSender {
   }
 
   /**
-   * @param idleTimeoutMs a client that takes nothing for this long is cut; 0: never.
+   * @param pace a client that takes less is cut.
    * @param onDeath is told why the thread died; everything is sent the other way from then on.
    * @returns undefined where this machine cannot do it, with the reason told to `onMissing`.
    */
   static async create(
-    idleTimeoutMs: number,
+    pace: Pace,
     onDeath: (error: unknown) => void,
     onMissing: (reason: unknown) => void,
   ): Promise<FileSender | undefined> {
     try {
       if (process.platform !== 'linux') throw new Error(`sendfile is not done on ${process.platform}`);
-      return new FileSender(await import('./system-calls.ts'), idleTimeoutMs, onDeath);
+      return new FileSender(await import('./system-calls.ts'), pace, onDeath);
     } catch (error) {
       onMissing(error);
       return undefined;

@@ -16,12 +16,18 @@ export type Command =
 /** How a sending ended: the descriptors are not used any more. */
 export interface Ended {
   readonly id: number;
-  readonly outcome: 'sent' | 'cancelled' | 'stalled' | 'file-too-short' | 'connection-lost';
+  readonly outcome: 'sent' | 'cancelled' | 'too-slow' | 'file-too-short' | 'connection-lost';
+}
+
+/** How fast a client must take what it is sent, so as not to be given up: so many bytes over this time, one at least. */
+export interface Pace {
+  readonly bytesPerS: number;
+  /** 0: it may take as long as it likes. */
+  readonly graceMs: number;
 }
 
 export interface ThreadData {
   /** An event descriptor that is rung after every command. */
   readonly waker: number;
-  /** A client that takes nothing for this long is given up; 0: never. */
-  readonly idleTimeoutMs: number;
+  readonly pace: Pace;
 }

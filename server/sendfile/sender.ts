@@ -1,12 +1,13 @@
 import { closeSync } from 'node:fs';
 import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
-import type { Command, Ended, ThreadData } from './messages.ts';
-import { Epoll, ERRNO, hush, sendfile } from './system-calls.ts';
+import type { Command, Ended, Pace, ThreadData } from './messages.ts';
+import { Epoll, ERRNO, hush, sendfile, unacknowledgedBytes } from './system-calls.ts';
 
 /** What one connection is given before the next one has its turn. */
 const TURN_BYTES = 1 << 20;
-/** How often it is looked for clients that take nothing. */
+/** It is looked for clients that take too little this often, or a few times in the time that they have. */
 const LOOK_MS = 1000;
+const LOOKS_PER_GRACE = 4;
 
 interface Sending {
   readonly id: number;
@@ -14,7 +15,9 @@ interface Sending {
   readonly fileFd: number;
   position: number;
   leftBytes: number;
-  movedAtMs: number;
+  /** Since when it is counted what the client takes, and how many bytes were left for it to take then. */
+  countedFromMs: number;
+  countedFromBytes: number;
 }
 
 /**
@@ -25,16 +28,18 @@ interface Sending {
 export class Sender {
   readonly #port: MessagePort;
   readonly #waker: number;
-  readonly #idleTimeoutMs: number;
+  readonly #pace: Pace;
+  readonly #lookMs: number;
   readonly #epoll = new Epoll();
   readonly #byId = new Map<number, Sending>();
   readonly #bySocket = new Map<number, Sending>();
   #stopped = false;
 
-  constructor(port: MessagePort, { waker, idleTimeoutMs }: ThreadData) {
+  constructor(port: MessagePort, { waker, pace }: ThreadData) {
     this.#port = port;
     this.#waker = waker;
-    this.#idleTimeoutMs = idleTimeoutMs;
+    this.#pace = pace;
+    this.#lookMs = pace.graceMs === 0 ? LOOK_MS : Math.min(LOOK_MS, pace.graceMs / LOOKS_PER_GRACE);
   }
 
   /** Works until told to stop; then everything still under way is cut. */
@@ -43,14 +48,14 @@ export class Sender {
     this.#obey();
     let lookedAtMs = performance.now();
     while (!this.#stopped) {
-      for (const fd of this.#epoll.wait(this.#byId.size === 0 ? -1 : LOOK_MS)) {
+      for (const fd of this.#epoll.wait(this.#byId.size === 0 ? -1 : Math.ceil(this.#lookMs))) {
         if (fd === this.#waker) this.#obey();
         else this.#move(fd);
       }
       const nowMs = performance.now();
-      if (nowMs - lookedAtMs < LOOK_MS) continue;
+      if (nowMs - lookedAtMs < this.#lookMs) continue;
       lookedAtMs = nowMs;
-      this.#giveUpStalled(nowMs);
+      this.#giveUpSlow(nowMs);
     }
     for (const sending of [...this.#byId.values()]) this.#end(sending, 'cancelled');
     closeSync(this.#epoll.fd);
@@ -87,7 +92,8 @@ export class Sender {
     const sending: Sending = {
       ...{ id, socketFd, fileFd, position },
       leftBytes: sizeBytes,
-      movedAtMs: performance.now(),
+      countedFromMs: performance.now(),
+      countedFromBytes: sizeBytes,
     };
     this.#byId.set(id, sending);
     this.#bySocket.set(socketFd, sending);
@@ -114,14 +120,21 @@ export class Sender {
   #advance(sending: Sending, sentBytes: number): void {
     sending.position += sentBytes;
     sending.leftBytes -= sentBytes;
-    sending.movedAtMs = performance.now();
     if (sending.leftBytes === 0) this.#end(sending, 'sent');
   }
 
-  #giveUpStalled(nowMs: number): void {
-    if (this.#idleTimeoutMs === 0) return;
+  /** What counts is what has reached the client: the kernel takes megabytes at once, and then nothing for minutes. */
+  #giveUpSlow(nowMs: number): void {
+    const { bytesPerS, graceMs } = this.#pace;
+    if (graceMs === 0) return;
     for (const sending of [...this.#byId.values()]) {
-      if (nowMs - sending.movedAtMs > this.#idleTimeoutMs) this.#end(sending, 'stalled');
+      const elapsedMs = nowMs - sending.countedFromMs;
+      if (elapsedMs < graceMs) continue;
+      const leftBytes = sending.leftBytes + unacknowledgedBytes(sending.socketFd);
+      const takenBytes = sending.countedFromBytes - leftBytes;
+      if (takenBytes < Math.max(1, (bytesPerS * elapsedMs) / 1000)) this.#end(sending, 'too-slow');
+      sending.countedFromMs = nowMs;
+      sending.countedFromBytes = leftBytes;
     }
   }
 

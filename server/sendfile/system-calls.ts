@@ -21,6 +21,8 @@ const nativeEventfd: NativeCall = libc.func('int eventfd(unsigned int value, int
 const nativeDuplicate: NativeCall = libc.func('fcntl', 'int', ['int', 'int', 'int']);
 const nativeRead: NativeCall = libc.func('int64_t read(int fd, void *buffer, size_t count)');
 
+const nativeIoctl: NativeCall = libc.func('int ioctl(int fd, unsigned long request, void *value)');
+
 export const ERRNO = { EINTR: 4, EAGAIN: 11 } as const;
 
 const CLOEXEC = 0o2000000;
@@ -53,6 +55,15 @@ export function sendfile(socketFd: number, fileFd: number, position: number, cou
   offset[0] = BigInt(position);
   const sent = Number(nativeSendfile(socketFd, fileFd, offset, count));
   return sent < 0 ? -koffi.errno() : sent;
+}
+
+/** SIOCOUTQ. */
+const TIOCOUTQ = 0x5411;
+const queued = new Int32Array(1);
+
+/** Bytes that a socket was given and its peer has not acknowledged (tcp(7)); 0 where it does not tell. */
+export function unacknowledgedBytes(socketFd: number): number {
+  return nativeIoctl(socketFd, TIOCOUTQ, queued) < 0 ? 0 : (queued[0] ?? 0);
 }
 
 const EPOLL_CTL_ADD = 1;

@@ -29,9 +29,11 @@ class Served implements AsyncDisposable {
     this.directory = directory;
   }
 
-  static async start(idleTimeoutMs: number): Promise<Served> {
+  static async start(
+    pace: { bytesPerS: number; graceMs: number } = { bytesPerS: 0, graceMs: 0 },
+  ): Promise<Served> {
     const files = await FileSender.create(
-      idleTimeoutMs,
+      pace,
       (error) => assert.fail(String(error)),
       (reason) => assert.fail(String(reason)),
     );
@@ -124,7 +126,7 @@ describe('FileSender', () => {
     ['nothing', 5, 0],
   ] as const) {
     it(`sends ${what}`, async () => {
-      await using served = await Served.start(0);
+      await using served = await Served.start();
       const answer = await fetch(served.url(start, size));
       assert.equal(
         sha256(new Uint8Array(await answer.arrayBuffer())),
@@ -137,7 +139,7 @@ describe('FileSender', () => {
   }
 
   it('sends answer after answer on one connection, those asked for ahead too', async () => {
-    await using served = await Served.start(0);
+    await using served = await Served.start();
     const socket = connect(served.port, '127.0.0.1');
     const sizes = [300_000, 20, 2_000_000, 70_000, 1];
     socket.write(sizes.map((size) => `GET /7/${size} HTTP/1.1\r\nHost: x\r\n\r\n`).join(''));
@@ -157,7 +159,7 @@ describe('FileSender', () => {
   });
 
   it('sends to many clients at once', async () => {
-    await using served = await Served.start(0);
+    await using served = await Served.start();
     const expected = sha256(served.content);
     const sums = await Promise.all(
       Array.from({ length: 12 }, async () => {
@@ -171,7 +173,7 @@ describe('FileSender', () => {
   }).timeout(60_000);
 
   it('lets go of a client that goes away, and of its file', async () => {
-    await using served = await Served.start(0);
+    await using served = await Served.start();
     const socket = connect(served.port, '127.0.0.1');
     socket.write(`GET /0/${FILE_BYTES} HTTP/1.1\r\nHost: x\r\n\r\n`);
     await once(socket, 'data');
@@ -183,7 +185,7 @@ describe('FileSender', () => {
   });
 
   it('cuts a client that takes nothing', async () => {
-    await using served = await Served.start(300);
+    await using served = await Served.start({ bytesPerS: 0, graceMs: 300 });
     const socket = connect(served.port, '127.0.0.1');
     socket.on('error', () => undefined);
     socket.write(`GET /0/${FILE_BYTES} HTTP/1.1\r\nHost: x\r\n\r\n`);
@@ -191,12 +193,37 @@ describe('FileSender', () => {
     socket.pause();
     await served.ended(1);
     const [end] = served.ends;
-    assert.ok(end instanceof FileSendError && end.outcome === 'stalled', String(end));
+    assert.ok(end instanceof FileSendError && end.outcome === 'too-slow', String(end));
     socket.destroy();
   });
 
+  it('cuts a client that takes less than it must', async () => {
+    await using served = await Served.start({ bytesPerS: 100_000, graceMs: 400 });
+    const socket = connect(served.port, '127.0.0.1');
+    socket.on('error', () => undefined);
+    socket.write(`GET /0/${FILE_BYTES} HTTP/1.1\r\nHost: x\r\n\r\n`);
+    socket.on('readable', () => undefined); // read by the timer alone
+    const timer = setInterval(() => socket.read(Math.min(10, socket.readableLength)), 20);
+    await served.ended(1);
+    clearInterval(timer);
+    socket.destroy();
+    const [end] = served.ends;
+    assert.ok(end instanceof FileSendError && end.outcome === 'too-slow', String(end));
+  });
+
+  it('leaves a client be that is slow and moves', async () => {
+    await using served = await Served.start({ bytesPerS: 1000, graceMs: 2000 });
+    const answer = await fetch(served.url(0, FILE_BYTES));
+    let takenBytes = 0;
+    for await (const chunk of answer.body ?? []) {
+      takenBytes += chunk.length;
+      if (takenBytes % (1 << 20) < chunk.length) await new Promise((resolve) => setTimeout(resolve, 400));
+    }
+    assert.equal(takenBytes, FILE_BYTES);
+  });
+
   it('cuts the connection where the file is shorter than was said', async () => {
-    await using served = await Served.start(0);
+    await using served = await Served.start();
     truncateSync(served.file, 1_000_000);
     const answer = await fetch(served.url(0, FILE_BYTES));
     await assert.rejects(answer.arrayBuffer());
@@ -206,7 +233,7 @@ describe('FileSender', () => {
   });
 
   it('cuts what is under way when it is closed, and leaves later files to be streamed', async () => {
-    await using served = await Served.start(0);
+    await using served = await Served.start();
     const socket = connect(served.port, '127.0.0.1');
     socket.on('error', () => undefined);
     socket.write(`GET /0/${FILE_BYTES} HTTP/1.1\r\nHost: x\r\n\r\n`);

@@ -23,6 +23,8 @@ const run = promisify(execFile);
 const SIGNAL = new AbortController().signal;
 const NAME = 'team/app';
 const TOKEN = 'a token of some length';
+/** What is pushed here is taken in when notify says so, and not before. */
+const ONLY_NOTIFIED = ['--no-events-pushes'];
 
 const contentsOf = (version: string): Readonly<Record<string, Buffer>> => ({
   'bin/app': Buffer.from(`the program, version ${version}`),
@@ -124,7 +126,7 @@ for (const [what, upstream] of FRONTS) {
         layout,
         ['v1', 'v2'].map((tag) => ({ tag, layers: layersOf(tag), config: { Cmd: ['/bin/app'] } })),
       );
-      const flags: string[] = [];
+      const flags: string[] = [...ONLY_NOTIFIED];
       if (upstream) {
         await mkdir(join(root, 'docker'));
         registry = await DockerRegistry.start(join(root, 'docker'));
@@ -197,7 +199,10 @@ for (const [what, upstream] of FRONTS) {
       };
       for (const start of [1, 500, bytes.length >> 1, bytes.length - 1]) await resume(start);
       await proxy[Symbol.asyncDispose]();
-      const flags = registry === undefined ? [] : ['--upstream-url', `http://${registry.host}`];
+      const flags = [
+        ...ONLY_NOTIFIED,
+        ...(registry === undefined ? [] : ['--upstream-url', `http://${registry.host}`]),
+      ];
       proxy = await ProxyProcess.start(join(root, 'proxy'), flags);
       await resume(bytes.length - 100);
     });
@@ -206,7 +211,10 @@ for (const [what, upstream] of FRONTS) {
       const before = await bundle(proxy.url, `to=${NAME}:v1`);
       process.kill(proxy.server.pid, 'SIGKILL');
       await proxy[Symbol.asyncDispose]();
-      const flags = registry === undefined ? [] : ['--upstream-url', `http://${registry.host}`];
+      const flags = [
+        ...ONLY_NOTIFIED,
+        ...(registry === undefined ? [] : ['--upstream-url', `http://${registry.host}`]),
+      ];
       proxy = await ProxyProcess.start(join(root, 'proxy'), flags);
       assert.equal((await notify(proxy.url, 'v1')).images[0]?.status, 'already');
       assert.equal((await bundle(proxy.url, `to=${NAME}:v1`)).etag, before.etag, 'traces are as they were');
@@ -256,7 +264,7 @@ describe('delta bundles from two replicas on PostgreSQL and Redis', function () 
     ]);
     const flags = [
       ...['--upstream-url', `http://${registry.host}`, '--database-url', postgres.url],
-      ...['--cache-redis-url', redis.url, '--starlight-token', TOKEN],
+      ...['--cache-redis-url', redis.url, '--starlight-token', TOKEN, ...ONLY_NOTIFIED],
     ];
     // Both at once on an empty database.
     replicas.push(

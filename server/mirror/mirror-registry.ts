@@ -2,7 +2,7 @@ import { Readable } from 'node:stream';
 import { SingleFlight } from '../../extensions/starlight/single-flight.ts';
 import { readWhole } from '../../schemas/body/read-body.ts';
 import { retryAfterMs } from '../../schemas/image/registry-client.ts';
-import { digestAlgorithm, digestOf, isDigest } from '../../schemas/oci/digest.ts';
+import { digestAlgorithm, digestHex, digestOf, isDigest } from '../../schemas/oci/digest.ts';
 import type { MirrorConfig } from '../config.ts';
 import type { Registry, RegistryAnswer, RegistryRequest } from '../registry/registry.ts';
 import { RegistryError } from '../registry/registry-error.ts';
@@ -67,7 +67,7 @@ export class MirrorRegistry implements Registry {
     if (request.method !== 'PUT' && request.method !== 'DELETE') return await this.#pass(request);
     try {
       const answer = await this.#pass(request);
-      if (answer.status < 400) this.#written(request);
+      if (answer.status < 400) this.#written(request, headerValue(answer.headers, 'oci-subject'));
       return answer;
     } catch (error) {
       this.#written(request); // it may have been done nevertheless
@@ -362,7 +362,7 @@ export class MirrorRegistry implements Registry {
       : await this.#passUnkept(request);
   }
 
-  #written({ endpoint, method, query }: RegistryRequest): void {
+  #written({ endpoint, method, query }: RegistryRequest, subject?: string): void {
     if (endpoint.kind === 'blob' && method === 'DELETE') {
       this.#generation += 1;
       this.#proofs.forgetResource(resourceOf('blob', endpoint.name, endpoint.digest));
@@ -372,7 +372,9 @@ export class MirrorRegistry implements Registry {
     this.#generation += 1;
     // With a manifest its tags go, whatever they are called.
     if (method === 'DELETE' && isDigest(reference)) this.#proofs.forgetManifests(name);
-    for (const touched of [reference, ...query.getAll('tag')]) {
+    // Where the upstream has no referrers API, the tag that lists them has been pushed along behind us.
+    const list = isDigest(subject) ? [`${digestAlgorithm(subject)}-${digestHex(subject)}`] : [];
+    for (const touched of [reference, ...query.getAll('tag'), ...list]) {
       this.#proofs.forgetResource(resourceOf('manifest', name, touched));
     }
   }

@@ -129,7 +129,8 @@ async function measureDeltas(what: string, directory: Directory): Promise<void> 
     const ingester = new Ingester({ directory, images });
     const cache = new MemoryBundleCache({ maxBytes: 0, maxValueBytes: 0, ttlMs: 1 });
     const delta = new DeltaService({ directory, images, ingester, cache, onError: console.error });
-    const caller = { registry: { key: '', reader }, auth: undefined };
+    const repositoryOf = (name: string) => ({ registry: '', name, reader });
+    const caller = { repositoryOf, auth: undefined };
     const found = await delta.answer(
       questionFromQuery(new URLSearchParams(query)),
       caller,

@@ -4,6 +4,10 @@ import { ConvertSchema, EventsSchema } from './jobs/config.ts';
 import { checkLimits, LimitsSchema } from './limits/config.ts';
 import { TlsSchema } from './tls/config.ts';
 import { AccessSchema, checkAccess, isGuarded } from './access/config.ts';
+import { HOST_PATTERN } from '../schemas/oci/host.ts';
+import { checkUpstreams } from './upstream/check-upstreams.ts';
+import { presentsOwn, UpstreamSchema, UpstreamsSchema } from './upstream/upstream-config.ts';
+import { upstreamPlans } from './upstream/upstream-plan.ts';
 
 /** The proxy's variables begin with this: `STARLIGHT_PROXY_LISTEN_PORT`. */
 export const ENV_PREFIX = 'STARLIGHT_PROXY';
@@ -11,7 +15,6 @@ export const ENV_PREFIX = 'STARLIGHT_PROXY';
 const PortNumber = Type.Integer({ minimum: 0, maximum: 65535 });
 const Bytes = (fallback: number, description: string) =>
   Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, default: fallback, description });
-const File = (description: string) => Type.Optional(Type.String({ minLength: 1, description }));
 
 const MIB = 1 << 20;
 
@@ -23,13 +26,20 @@ export const ServerConfigSchema = Type.Object({
       description: 'The address to listen on; 0.0.0.0 or :: for all.',
     }),
     port: { ...PortNumber, default: 8090, description: 'The port to listen on; 0 takes any free one.' },
+    names: Type.Array(Type.String({ pattern: HOST_PATTERN }), {
+      maxItems: 64,
+      default: [],
+      description:
+        'Hosts that clients know the proxy itself by: a request for one of them (?ns=) names no upstream. The one in the Host header needs no mention.',
+    }),
     idleTimeoutMs: Ms(120_000, 'A client connection on which nothing moves for this long is closed.'),
   }),
   storage: Type.Object({
     dir: Type.String({
       minLength: 1,
       default: './starlight-registry',
-      description: 'Where the embedded registry keeps its image layouts; unused where an upstream is set.',
+      description:
+        'Where the embedded registry keeps its image layouts; unused where upstreams are set, none of them embedded.',
     }),
     crossMount: Type.Union([Type.Literal('any'), Type.Literal('named'), Type.Literal('off')], {
       default: 'any',
@@ -44,39 +54,8 @@ export const ServerConfigSchema = Type.Object({
   access: AccessSchema,
   limits: LimitsSchema,
   tls: Type.Optional(TlsSchema),
-  upstream: Type.Optional(
-    Type.Object({
-      url: Type.String({
-        pattern: '^https?://[^/?#@]+/?$',
-        description:
-          'The registry that requests are passed on to: https://registry.example or http://host:port.',
-      }),
-      caFile: File('A PEM file of certificates to trust for it, beside the public ones that Node brings.'),
-      namespace: Type.Optional(
-        Type.String({
-          minLength: 1,
-          description:
-            'The host that clients know it by: a mirror request (?ns=) for another one is refused; without it none is.',
-        }),
-      ),
-      connectTimeoutMs: Ms(2_000, 'How long connecting to it may take.'),
-      readTimeoutMs: Ms(
-        2_000,
-        'How long a GET or HEAD waits for an answer while nothing at all is heard from it, on any connection: then it is taken for dead. A client that waits longer fails altogether, instead of going on to its next host.',
-      ),
-      headerTimeoutMs: Ms(
-        20_000,
-        'How long the header of any other answer may take, from the end of the request on.',
-      ),
-      idleTimeoutMs: Ms(20_000, 'How long a body may stand still, in either direction.'),
-      connections: Type.Integer({
-        minimum: 1,
-        maximum: 4096,
-        default: 128,
-        description: 'How many connections to it may be open at once.',
-      }),
-    }),
-  ),
+  upstream: Type.Optional(UpstreamSchema),
+  upstreams: UpstreamsSchema,
   mirror: Type.Object({
     dir: Type.String({
       minLength: 1,
@@ -161,21 +140,30 @@ export const ServerConfigSchema = Type.Object({
 });
 export type ServerConfig = Static<typeof ServerConfigSchema>;
 export type MirrorConfig = ServerConfig['mirror'];
-export type UpstreamConfig = NonNullable<ServerConfig['upstream']>;
 
 /** Rules across several values, for `loadConfig`. */
 export function checkServerConfig(config: ServerConfig): string[] {
-  const faults: string[] = [...checkAccess(config.access), ...checkLimits(config.limits)];
-  if (isGuarded(config.access) && config.upstream !== undefined) {
-    faults.push('access: is for the embedded registry; an upstream decides by itself who may do what');
-  }
-  if (config.upstream?.caFile !== undefined && config.upstream.url.startsWith('http://')) {
-    faults.push('upstream.caFile: has no effect, since upstream.url is plain http');
-  }
+  const faults = [...checkAccess(config.access), ...checkLimits(config.limits), ...checkUpstreams(config)];
+  if (isGuarded(config.access)) faults.push(...checkGuarded(config));
   if (config.cache.maxBundleBytes > config.cache.maxBytes && config.cache.maxBytes > 0) {
     faults.push(
       'cache.maxBundleBytes: larger than cache.maxBytes, so that the largest bundles could never be kept',
     );
   }
   return faults;
+}
+
+/** Clients present one login to a host: that of the embedded registry is not to go on to upstreams. */
+function checkGuarded(config: ServerConfig): string[] {
+  const plans = upstreamPlans(config);
+  if (plans.every(({ config: upstream }) => upstream !== undefined)) {
+    return ['access: is for the embedded registry; an upstream decides by itself who may do what'];
+  }
+  return plans.flatMap(({ key, config: upstream }) =>
+    upstream === undefined || presentsOwn(upstream)
+      ? []
+      : [
+          `access: the upstream ${key} would be passed the passwords of the embedded registry's users; set passCredentials: false there, or give it credentials of its own`,
+        ],
+  );
 }

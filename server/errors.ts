@@ -169,6 +169,19 @@ function ofRegistry(fault: RegistryFault): OciError {
         message: 'the upstream registry is not asked before it may answer again',
         headers: [['Retry-After', String(fault.retryAfterSeconds)]],
       };
+    case 'upstream-denied':
+      return {
+        status: 403,
+        code: 'DENIED',
+        message: 'the upstream registry does not allow this to the proxy',
+      };
+    case 'upstream-busy':
+      return {
+        status: 429,
+        code: 'TOOMANYREQUESTS',
+        message: 'too many requests to the upstream registry are waiting',
+        headers: [['Retry-After', String(fault.retryAfterSeconds)]],
+      };
     case 'upstream-protocol':
       return {
         status: 502,

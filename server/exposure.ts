@@ -1,6 +1,8 @@
 import { BlockList, isIP } from 'node:net';
 import { isGuarded } from './access/config.ts';
 import type { ServerConfig } from './config.ts';
+import { hasOwnCredentials } from './upstream/upstream-config.ts';
+import { upstreamPlans } from './upstream/upstream-plan.ts';
 
 const LOOPBACK = new BlockList();
 LOOPBACK.addSubnet('127.0.0.0', 8, 'ipv4');
@@ -17,9 +19,16 @@ export function exposures(config: ServerConfig): string[] {
       `plain HTTP on ${host}: ${passwords} can be read and changed on the way; set tls.certFile and tls.keyFile`,
     );
   }
-  if (config.upstream === undefined && !isGuarded(config.access)) {
+  const plans = upstreamPlans(config);
+  if (plans.some(({ config: upstream }) => upstream === undefined) && !isGuarded(config.access)) {
     warnings.push(
       `everybody who reaches ${host} may read, write and delete in the embedded registry; set access.htpasswdFile`,
+    );
+  }
+  for (const { key, config: upstream } of plans) {
+    if (upstream === undefined || !hasOwnCredentials(upstream)) continue;
+    warnings.push(
+      `everybody who reaches ${host} may do at the upstream ${key} what the proxy's credentials allow there`,
     );
   }
   const pushes = (config.access.rules ?? []).filter(

@@ -31,7 +31,7 @@ interface Running {
 async function start(config: ServerConfig, logger: Logger): Promise<Running> {
   const pushes = new PushRelay();
   const registry = await registryPart(config, logger, pushes.tell);
-  // Extensions are wired here: each is a Part, and gets `registry.reader` and what else it needs.
+  // Extensions are wired here: each is a Part, and gets `registry.repositories` and what else it needs.
   const tls = config.tls === undefined ? undefined : await openTls(config.tls, logger);
   const parts: readonly Part[] = [
     ...(tls === undefined ? [] : [tls]),
@@ -46,10 +46,7 @@ async function start(config: ServerConfig, logger: Logger): Promise<Running> {
   let server: HttpServer | undefined;
   const app = createApp({
     registry: registry.registry,
-    distribution: {
-      ...(config.upstream?.namespace === undefined ? {} : { namespace: config.upstream.namespace }),
-      ...(files === undefined ? {} : { files }),
-    },
+    distribution: files === undefined ? {} : { files },
     routes: [limitRequests(config.limits, nowMs), ...parts.flatMap((part) => part.routes)],
     health: {
       checks: parts.flatMap((part) => part.checks),

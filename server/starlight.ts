@@ -27,10 +27,14 @@ export interface StarlightPart {
   readonly closing: readonly ShutdownStep[];
 }
 
-/** Wires the Starlight extension: its directory, its cache, and its routes over the registry that is fronted. */
+/** Wires the Starlight extension: its directory, its cache, and its routes over the registries that are fronted. */
 export async function starlightPart(
   config: ServerConfig,
-  { reader, jobRegistries, mayDiscover }: Pick<RegistryPart, 'reader' | 'jobRegistries' | 'mayDiscover'>,
+  {
+    repositories,
+    jobRegistries,
+    mayDiscover,
+  }: Pick<RegistryPart, 'repositories' | 'jobRegistries' | 'mayDiscover'>,
   pushes: PushRelay,
   logger: Logger,
 ): Promise<StarlightPart> {
@@ -47,25 +51,16 @@ export async function starlightPart(
   const delta = new DeltaService({ directory, images, ingester, cache, onError });
   const reporter = new Reporter(directory, images);
 
-  const host = config.upstream === undefined ? '' : new URL(config.upstream.url).host;
-  const namespace = config.upstream?.namespace;
-  const registry = { key: namespace ?? host, reader };
-  // As the distribution API has it: without a namespace of its own the proxy answers for whatever it is asked.
-  const registries = (ns: string | undefined) =>
-    ns === undefined || namespace === undefined || ns === namespace ? registry : undefined;
   const { token } = config.starlight;
   const jobs = jobsPart({
     ...{ config, directory, queue, ingester, pushes, logger, registries: jobRegistries },
-    repositoryOf: (ns, name) => {
-      const found = registries(ns);
-      return found === undefined ? undefined : { registry: found.key, name };
-    },
+    repositoryOf: repositories,
     version: ownVersion(),
   });
   const maxJsonBytes = config.limits.jsonBytes;
   return {
     routes: [
-      starlightRoutes({ registries, delta, ingester, reporter, token, maxJsonBytes, mayDiscover }),
+      starlightRoutes({ repositories, delta, ingester, reporter, token, maxJsonBytes, mayDiscover }),
       ...jobs.routes,
     ],
     checks: [{ name: 'directory', check: (signal) => directory.ping(signal) }],

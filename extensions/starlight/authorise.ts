@@ -3,8 +3,8 @@ import { formatPlatform, parsePlatform, platformMatches } from '../../schemas/oc
 import { convertedTwin } from './converted-twin.ts';
 import type { Directory, RawDocument } from './directory.ts';
 import type { DeltaQuestion, HeldImage, WantedImage } from './question.ts';
-import type { FrontedRegistry } from './registries.ts';
 import { type CallerAuthorization, RegistryReadError } from './registry-reader.ts';
+import { type FrontedRepository, notFronted } from './repository-choice.ts';
 import { type CallerRepository, entryFor, manifestOf, referenceText, resolveRoot } from './resolve.ts';
 import { Semaphore } from '../../schemas/concurrency/semaphore.ts';
 import { StarlightError } from './starlight-error.ts';
@@ -17,8 +17,17 @@ export interface AuthorisedImage {
   /** As asked for. */
   readonly reference: string;
   readonly name: string;
+  /** Where that name leads. */
+  readonly repository: FrontedRepository;
   readonly index: RawDocument | undefined;
   readonly manifest: RawDocument;
+}
+
+/** Whoever asks, and what the names that are asked for mean. */
+export interface Caller {
+  /** undefined where the name leads to no registry that is fronted. */
+  readonly repositoryOf: (name: string) => FrontedRepository | undefined;
+  readonly auth: CallerAuthorization;
 }
 
 export interface Authorised {
@@ -37,24 +46,25 @@ export interface Authorised {
  */
 export async function authorise(
   question: DeltaQuestion,
-  registry: FrontedRegistry,
-  auth: CallerAuthorization,
+  { repositoryOf, auth }: Caller,
   directory: Directory,
   signal: AbortSignal,
 ): Promise<Authorised> {
   const slots = new Semaphore(AT_ONCE);
-  const repository = (name: string): CallerRepository => ({ reader: registry.reader, name, auth });
   const to = await Promise.all(
-    question.to.map((wanted) =>
-      slots.run(() => authoriseWanted(repository(wanted.name), wanted, question, signal), signal),
-    ),
+    question.to.map((wanted) => {
+      const repository = repositoryOf(wanted.name);
+      if (repository === undefined) throw notFronted(question.namespace, wanted.name);
+      return slots.run(() => authoriseWanted(repository, auth, wanted, question, signal), signal);
+    }),
   );
   const held = await Promise.all(
     question.from.map((image) =>
       slots.run(async () => {
-        const key = { registry: registry.key, name: image.name };
-        const known = await directory.holds(key, image.digest, signal);
-        return known && (await mayPull(repository(image.name), image.digest, signal));
+        const repository = repositoryOf(image.name);
+        if (repository === undefined) return false;
+        const known = await directory.holds(repository, image.digest, signal);
+        return known && (await mayPull({ ...repository, auth }, image.digest, signal));
       }, signal),
     ),
   );
@@ -68,12 +78,15 @@ export async function authorise(
 }
 
 async function authoriseWanted(
-  repository: CallerRepository,
+  fronted: FrontedRepository,
+  auth: CallerAuthorization,
   wanted: WantedImage,
   { platform }: DeltaQuestion,
   signal: AbortSignal,
 ): Promise<AuthorisedImage> {
+  const repository = { ...fronted, auth };
   const reference = referenceText(wanted.name, wanted.reference);
+  const found = { reference, name: wanted.name, repository: fronted };
   const root = await resolveRoot(repository, wanted.reference, signal);
   const index = root.kind === 'manifest' ? undefined : root.document;
   const manifest =
@@ -84,7 +97,7 @@ async function authoriseWanted(
   const twin = isDigest(wanted.reference)
     ? undefined
     : await convertedTwin(repository, index ?? manifest, manifest, platform, signal);
-  return { reference, name: wanted.name, ...(twin ?? { index, manifest }) };
+  return { ...found, ...(twin ?? { index, manifest }) };
 }
 
 async function mayPull(repository: CallerRepository, digest: Digest, signal: AbortSignal): Promise<boolean> {

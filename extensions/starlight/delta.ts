@@ -1,28 +1,21 @@
 import { whenAborted } from '../../schemas/concurrency/when-aborted.ts';
 import type { Digest } from '../../schemas/oci/digest.ts';
-import { type Authorised, authorise, checkPlatform } from './authorise.ts';
+import { type Authorised, type AuthorisedImage, authorise, type Caller, checkPlatform } from './authorise.ts';
 import type { BundleCache } from './bundle-cache.ts';
 import { type BundlePlan, bundleBytes, decodePlan, encodePlan, etagOf, keyOf } from './bundle-plan.ts';
 import type { Directory, RepositoryKey } from './directory.ts';
 import type { ImageStore, LoadedImage } from './image-store.ts';
-import type { Ingester } from './ingest.ts';
+import type { Ingester, IngestRepository } from './ingest.ts';
 import { dictionaryFor, type HeldImageContents, makeBundle, PLAN_VERSION } from './make-bundle.ts';
 import { type ReadRange, streamPayloads } from './payload-stream.ts';
 import type { DeltaQuestion } from './question.ts';
-import type { FrontedRegistry } from './registries.ts';
-import type { CallerAuthorization } from './registry-reader.ts';
 import { ranksOf } from './ranks-of.ts';
-import { SingleFlight } from './single-flight.ts';
+import { SingleFlight } from '../../schemas/concurrency/single-flight.ts';
 import { StarlightError } from './starlight-error.ts';
 
 /** How long a question waits for an image to be ingested that nobody has notified the proxy of. */
 const INGEST_WAIT_MS = 60_000;
 const RETRY_AFTER_S = '5';
-
-export interface DeltaCaller {
-  readonly registry: FrontedRegistry;
-  readonly auth: CallerAuthorization;
-}
 
 /** A bundle that is ready to be sent. Nothing of its payloads has been fetched. */
 export interface DeltaAnswer {
@@ -63,20 +56,20 @@ export class DeltaService {
    */
   async answer(
     question: DeltaQuestion,
-    caller: DeltaCaller,
+    caller: Caller,
     wantedEtag: string | undefined,
     signal: AbortSignal,
   ): Promise<DeltaAnswer> {
     const { directory, cache } = this.#options;
-    const authorised = await authorise(question, caller.registry, caller.auth, directory, signal);
-    const base = questionKey(authorised, question, caller);
+    const authorised = await authorise(question, caller, directory, signal);
+    const base = questionKey(authorised, question);
     const kept = wantedEtag === undefined ? undefined : await this.#byEtag(wantedEtag, base, signal);
     if (kept !== undefined) return answerOf(kept, caller);
 
     const wanted = await this.#wantedImages(authorised, question, caller, signal);
     const ranks = await Promise.all(
       wanted.map((image, row) => {
-        const repository = { registry: caller.registry.key, name: authorised.to[row]?.name ?? '' };
+        const { repository } = authorised.to[row] as AuthorisedImage; // one image for each
         return ranksOf(image, repository, directory, this.#options.images, signal);
       }),
     );
@@ -119,17 +112,17 @@ export class DeltaService {
   async #wantedImages(
     authorised: Authorised,
     question: DeltaQuestion,
-    caller: DeltaCaller,
+    caller: Caller,
     signal: AbortSignal,
   ): Promise<readonly LoadedImage[]> {
     const { images } = this.#options;
     return await Promise.all(
-      authorised.to.map(async ({ manifest, name, reference, index }) => {
+      authorised.to.map(async ({ manifest, repository, reference, index }) => {
         const image =
           (await images.image(manifest.digest, signal)) ??
-          (await this.#ingest(name, manifest.digest, caller, signal));
+          (await this.#ingest({ ...repository, auth: caller.auth }, manifest.digest, signal));
         if (index === undefined) checkPlatform(question, image.record.platform, reference);
-        await this.#noteHeld({ registry: caller.registry.key, name }, image, signal);
+        await this.#noteHeld(repository, image, signal);
         return image;
       }),
     );
@@ -139,7 +132,12 @@ export class DeltaService {
    * An image that was ingested from one repository may be pulled from another: then that one holds it too, and
    * what the worker later says to have from there is known.
    */
-  async #noteHeld(repository: RepositoryKey, { record }: LoadedImage, signal: AbortSignal): Promise<void> {
+  async #noteHeld(
+    { registry, name }: RepositoryKey,
+    { record }: LoadedImage,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const repository = { registry, name };
     const { directory } = this.#options;
     const { platform, tocDigest, manifest } = record;
     if (await directory.holds(repository, manifest.digest, signal)) return;
@@ -148,20 +146,14 @@ export class DeltaService {
   }
 
   /** Waits for a while; the ingest itself goes on for the next who asks. */
-  async #ingest(
-    name: string,
-    manifest: Digest,
-    { registry, auth }: DeltaCaller,
-    signal: AbortSignal,
-  ): Promise<LoadedImage> {
+  async #ingest(repository: IngestRepository, manifest: Digest, signal: AbortSignal): Promise<LoadedImage> {
     const { ingester, images, onError } = this.#options;
-    const repository = { registry: registry.key, reader: registry.reader, name, auth };
     const ingest = ingester.ingest(repository, manifest, new AbortController().signal);
     ingest.catch(onError);
     const limit = AbortSignal.timeout(INGEST_WAIT_MS);
     await Promise.race([ingest, whenAborted(AbortSignal.any([signal, limit]))]).catch((error: unknown) => {
       if (!limit.aborted || signal.aborted) throw error;
-      const what = `image ${name}@${manifest}, which is being ingested,`;
+      const what = `image ${repository.name}@${manifest}, which is being ingested,`;
       throw new StarlightError({ kind: 'unavailable', what, retryAfter: RETRY_AFTER_S }, { cause: error });
     });
     const image = await images.image(manifest, signal);
@@ -204,18 +196,22 @@ export class DeltaService {
 }
 
 /** All that a bundle depends on but the ranks. The caller's rights are not part of it: they were asked for. */
-function questionKey(authorised: Authorised, question: DeltaQuestion, { registry }: DeltaCaller): string {
+function questionKey(authorised: Authorised, question: DeltaQuestion): string {
   const to = authorised.to.map((image) => [
+    image.repository.registry,
+    image.repository.name,
     image.reference,
     image.manifest.digest,
     image.index?.digest ?? null,
   ]);
-  return keyOf([PLAN_VERSION, registry.key, to, authorised.from, authorised.unknownFrom, question.platform]);
+  return keyOf([PLAN_VERSION, to, authorised.from, authorised.unknownFrom, question.platform]);
 }
 
-function answerOf(plan: BundlePlan, { registry, auth }: DeltaCaller): DeltaAnswer {
-  const read: ReadRange = (source, range, signal) =>
-    registry.reader.blob(source.name, source.digest, range, auth, signal);
+function answerOf(plan: BundlePlan, { repositoryOf, auth }: Caller): DeltaAnswer {
+  const read: ReadRange = async (source, range, signal) => {
+    const repository = repositoryOf(source.name);
+    return await repository?.reader.blob(repository.name, source.digest, range, auth, signal);
+  };
   return {
     etag: etagOf(plan),
     sizeBytes: bundleBytes(plan),

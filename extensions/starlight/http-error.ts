@@ -26,6 +26,8 @@ function statusOf(fault: StarlightFault): { status: number; code: string; detail
       return { status: 413, code: 'SIZE_INVALID' };
     case 'namespace-unknown':
       return { status: 404, code: 'NAME_UNKNOWN', detail: { ns: fault.namespace } };
+    case 'name-unknown':
+      return { status: 404, code: 'NAME_UNKNOWN', detail: { name: fault.name } };
     case 'token':
     case 'secret':
       return { status: 403, code: 'DENIED' };

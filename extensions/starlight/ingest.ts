@@ -6,7 +6,7 @@ import { LayerScanner } from './layer-scanner.ts';
 import { inheritRanks } from './optimizer/inherit-ranks.ts';
 import { readImage } from './read-image.ts';
 import { type CallerRepository, imageEntries, manifestOf, resolveRoot } from './resolve.ts';
-import { SingleFlight } from './single-flight.ts';
+import { SingleFlight } from '../../schemas/concurrency/single-flight.ts';
 import { StarlightError } from './starlight-error.ts';
 
 /** Images of one index that are ingested; more is no image anybody publishes. */

@@ -8,7 +8,7 @@ import type { Directory, LayerRecord } from './directory.ts';
 import { pack } from './packed.ts';
 import type { RegistryBlob } from './registry-reader.ts';
 import type { CallerRepository } from './resolve.ts';
-import { SingleFlight } from './single-flight.ts';
+import { SingleFlight } from '../../schemas/concurrency/single-flight.ts';
 import { Semaphore } from '../../schemas/concurrency/semaphore.ts';
 import { StarlightError } from './starlight-error.ts';
 

@@ -16,9 +16,9 @@ import {
   wantedImage,
 } from './question.ts';
 import { rangeStart } from './range-start.ts';
-import type { FrontedRegistry, RegistryChoice } from './registries.ts';
 import type { CallerAuthorization } from './registry-reader.ts';
 import { type Reporter, reportFromBody } from './report.ts';
+import { type FrontedRepository, notFronted, type RepositoryChoice } from './repository-choice.ts';
 import { StarlightError } from './starlight-error.ts';
 
 const MAX_DELTA_BODY_BYTES = 1 << 20;
@@ -26,7 +26,7 @@ const MAX_NOTIFY_BODY_BYTES = 16 << 10;
 const MAX_REPORT_BODY_BYTES = 32 << 20;
 
 export interface StarlightRoutesOptions {
-  readonly registries: RegistryChoice;
+  readonly repositories: RepositoryChoice;
   readonly delta: DeltaService;
   readonly ingester: Ingester;
   readonly reporter: Reporter;
@@ -118,13 +118,15 @@ async function postDelta(ctx: StarlightContext, options: StarlightRoutesOptions)
 
 async function sendDelta(
   ctx: StarlightContext,
-  { registries, delta }: StarlightRoutesOptions,
+  { repositories, delta }: StarlightRoutesOptions,
   question: DeltaQuestion,
 ): Promise<void> {
   const { signal } = ctx.state;
-  const registry = choose(registries, question.namespace);
   const ifRange = header(ctx, 'if-range');
-  const caller = { registry, auth: header(ctx, 'authorization') };
+  const caller = {
+    repositoryOf: (name: string) => repositories(question.namespace, name, header(ctx, 'host')),
+    auth: header(ctx, 'authorization'),
+  };
   const answer = await delta.answer(question, caller, ifRange, signal);
   const { etag, sizeBytes, unknownFrom } = answer;
   ctx.set('ETag', etag);
@@ -160,13 +162,8 @@ async function notify(ctx: StarlightContext, options: StarlightRoutesOptions): P
   checkToken(ctx, options.token);
   const body = parseNotify(await readJson(ctx, options, MAX_NOTIFY_BODY_BYTES));
   const { name, reference } = wantedImage(body.reference);
-  const registry = choose(options.registries, body.ns);
-  const repository = {
-    registry: registry.key,
-    reader: registry.reader,
-    name,
-    auth: header(ctx, 'authorization'),
-  };
+  const fronted = choose(ctx, options.repositories, body.ns, name);
+  const repository = { ...fronted, auth: header(ctx, 'authorization') };
   try {
     ctx.body = await options.ingester.ingest(repository, reference, ctx.state.signal);
   } catch (error) {
@@ -179,10 +176,10 @@ async function notify(ctx: StarlightContext, options: StarlightRoutesOptions): P
 async function report(ctx: StarlightContext, options: StarlightRoutesOptions): Promise<void> {
   checkToken(ctx, options.token);
   const told = reportFromBody(await readJson(ctx, options, MAX_REPORT_BODY_BYTES));
-  const { key, reader } = choose(options.registries, told.namespace);
-  const repository = { registry: key, name: told.name };
+  const repository = choose(ctx, options.repositories, told.namespace, told.name);
+  const { reader, name } = repository;
   // Asked first: else the answer would tell whoever may not pull which images are known.
-  const pulled = await reader.manifest(told.name, told.image, header(ctx, 'authorization'), ctx.state.signal);
+  const pulled = await reader.manifest(name, told.image, header(ctx, 'authorization'), ctx.state.signal);
   if (pulled === undefined) throw new StarlightError({ kind: 'image-unknown', manifest: told.image });
   ctx.body = { accepted: await options.reporter.report(repository, told, ctx.state.signal) };
 }
@@ -195,10 +192,15 @@ function readJson(
   return readJsonBody(ctx.req, Math.min(limitBytes, maxJsonBytes), ctx.state.signal);
 }
 
-function choose(registries: RegistryChoice, namespace: string | undefined): FrontedRegistry {
-  const registry = registries(namespace);
-  if (registry !== undefined) return registry;
-  throw new StarlightError({ kind: 'namespace-unknown', namespace: namespace ?? '' });
+function choose(
+  ctx: StarlightContext,
+  repositories: RepositoryChoice,
+  namespace: string | undefined,
+  name: string,
+): FrontedRepository {
+  const repository = repositories(namespace, name, header(ctx, 'host'));
+  if (repository === undefined) throw notFronted(namespace, name);
+  return repository;
 }
 
 /** Compared by digest, so that neither content nor length shows in the time it takes. */

@@ -7,6 +7,7 @@ export type StarlightFault =
   | { readonly kind: 'invalid-request'; readonly reason: string }
   | { readonly kind: 'body-too-large'; readonly limitBytes: number }
   | { readonly kind: 'namespace-unknown'; readonly namespace: string }
+  | { readonly kind: 'name-unknown'; readonly name: string }
   /** The token that notify and report want is missing or wrong. */
   | { readonly kind: 'token' }
   /** The secret that webhooks share with the proxy is missing or wrong. */
@@ -48,6 +49,8 @@ export function describeFault(fault: StarlightFault): string {
       return `the body is larger than ${fault.limitBytes} bytes`;
     case 'namespace-unknown':
       return `this proxy does not serve the registry ${fault.namespace}`;
+    case 'name-unknown':
+      return `no registry that this proxy serves has a repository ${fault.name}: name its host, or begin with its prefix`;
     case 'token':
       return 'the header Starlight-Token is missing or wrong';
     case 'secret':

@@ -1,4 +1,4 @@
-import { type ConfigLeaf, expectation } from './leaf.ts';
+import { type ConfigLeaf, expectation, leavesOf, recordSchema } from './leaf.ts';
 import { REDACTED } from './redact.ts';
 
 /** The text of `--help`: every leaf with its flag, variable, meaning and default, in the schema's order. */
@@ -28,9 +28,20 @@ export function helpText(
       `  --${leaf.flag}${leaf.kind === 'boolean' ? '' : ` ${placeholder(leaf)}`}`,
       ...(leaf.description === '' ? [] : [`        ${leaf.description}`]),
       `        ${capital(expectation(leaf))}${presence(leaf)}. (${leaf.key}) [env ${leaf.env}]`,
+      ...entryLines(leaf),
     );
   }
   return `${lines.join('\n')}\n`;
+}
+
+/** What may stand in each entry of a list of groups. */
+function entryLines(leaf: ConfigLeaf): string[] {
+  const record = recordSchema(leaf.schema);
+  if (record === undefined) return [];
+  return leavesOf(record, '').flatMap((entry) => [
+    `        - ${entry.key}: ${capital(expectation(entry))}${presence(entry)}.`,
+    ...(entry.description === '' ? [] : [`            ${entry.description}`]),
+  ]);
 }
 
 function placeholder(leaf: ConfigLeaf): string {

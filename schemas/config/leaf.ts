@@ -1,7 +1,16 @@
 import { type TObject, type TSchema, TypeGuard } from '@sinclair/typebox';
 
 /** How the text of an environment variable or a flag becomes a value. */
-export type LeafKind = 'string' | 'integer' | 'number' | 'boolean' | 'choice' | 'list' | 'json';
+export type LeafKind =
+  | 'string'
+  | 'integer'
+  | 'number'
+  | 'boolean'
+  | 'choice'
+  | 'list'
+  /** A list of groups, each read as the whole configuration is (records.ts). */
+  | 'records'
+  | 'json';
 
 /**
  * One value of a configuration, at one path of its schema. The names that it has elsewhere follow from the
@@ -83,7 +92,12 @@ function kindOf(schema: TSchema): LeafKind {
   if (TypeGuard.IsUnion(schema) && schema.anyOf.every((one) => TypeGuard.IsLiteralString(one)))
     return 'choice';
   if (TypeGuard.IsArray(schema) && TypeGuard.IsString(schema.items)) return 'list';
-  return 'json';
+  return recordSchema(schema) === undefined ? 'json' : 'records';
+}
+
+/** What each entry of a list of groups is; undefined for any other schema. */
+export function recordSchema(schema: TSchema): TObject | undefined {
+  return TypeGuard.IsArray(schema) && TypeGuard.IsObject(schema.items) ? schema.items : undefined;
 }
 
 /** What a value of this leaf must be, in words, for messages and `--help`. */
@@ -107,6 +121,8 @@ export function expectation(leaf: ConfigLeaf): string {
       return `one of ${choices(leaf).join(', ')}`;
     case 'list':
       return 'a list of texts';
+    case 'records':
+      return 'a list of mappings (as JSON where given as text)';
     case 'json':
       return 'a structure (as JSON where given as text)';
     default:

@@ -1,15 +1,8 @@
 import type { Static, TObject } from '@sinclair/typebox';
-import { Value } from '@sinclair/typebox/value';
 import { helpText } from './help.ts';
-import { type ConfigLeaf, expectation, leavesOf } from './leaf.ts';
-import { REDACTED } from './redact.ts';
-import {
-  readEnvSource,
-  readFileSource,
-  readFlagSource,
-  type Setting,
-  type SourceReading,
-} from './sources.ts';
+import { type ConfigLeaf, leavesOf } from './leaf.ts';
+import { readEnvSource, readFileSource, readFlagSource, type SourceReading } from './sources.ts';
+import { configValues } from './values.ts';
 
 export interface ConfigRequest<S extends TObject> {
   /** The program's name, for `--help`. */
@@ -60,28 +53,14 @@ export function loadConfig<S extends TObject>(request: ConfigRequest<S>): Loaded
     readEnvSource(leaves, request.envPrefix, request.env),
     flags,
   ];
-  const faults = readings.flatMap((reading) => [...reading.faults]);
-  const chosen = new Map<ConfigLeaf, Setting>();
-  for (const setting of readings.flatMap((reading) => reading.settings)) {
-    const fault = valueFault(setting);
-    if (fault !== undefined) faults.push(fault);
-    chosen.set(setting.leaf, setting);
-  }
-
-  const present = new Set([...chosen.keys()].flatMap((leaf) => leaf.optionalGroups));
-  const value: Record<string, unknown> = {};
-  for (const leaf of leaves) {
-    if (!leaf.optionalGroups.every((group) => present.has(group))) continue;
-    groupOf(value, leaf.path); // a required group is there even if nothing in it is set
-    const setting = chosen.get(leaf);
-    const fallback: unknown = leaf.schema.default;
-    if (setting !== undefined) place(value, leaf.path, setting.value);
-    else if (fallback !== undefined) place(value, leaf.path, structuredClone(fallback));
-    else if (leaf.required)
-      faults.push(`${leaf.key}: missing (set it in the file, as ${leaf.env} or as --${leaf.flag})`);
-  }
+  const values = configValues(
+    leaves,
+    readings.flatMap((reading) => reading.settings),
+    (leaf) => `${leaf.key}: missing (set it in the file, as ${leaf.env} or as --${leaf.flag})`,
+  );
+  const faults = [...readings.flatMap((reading) => reading.faults), ...values.faults];
   if (faults.length > 0) return { kind: 'faults', faults };
-  const config = value as Static<S>; // every leaf was checked against its schema, and none is missing
+  const config = values.value as Static<S>; // every leaf was checked against its schema, and none is missing
   const across = request.check?.(config) ?? [];
   return across.length > 0 ? { kind: 'faults', faults: across } : { kind: 'config', value: config };
 }
@@ -101,27 +80,4 @@ function readConfigFile(
     };
   }
   return readFileSource(leaves, file, text);
-}
-
-function valueFault({ leaf, value, origin }: Setting): string | undefined {
-  if (Value.Check(leaf.schema, value)) return undefined;
-  const got = leaf.secret === false ? JSON.stringify(value)?.slice(0, 120) : REDACTED;
-  const first =
-    leaf.kind === 'json' || leaf.kind === 'list' ? Value.Errors(leaf.schema, value).First() : undefined;
-  const where = first === undefined ? '' : ` (at ${first.path || '/'}: ${first.message})`;
-  return `${origin}: expected ${expectation(leaf)}, got ${got}${where}`;
-}
-
-function place(root: Record<string, unknown>, path: readonly string[], value: unknown): void {
-  groupOf(root, path)[path.at(-1) ?? ''] = value;
-}
-
-/** The group that holds the leaf at `path`, made where it is missing. */
-function groupOf(root: Record<string, unknown>, path: readonly string[]): Record<string, unknown> {
-  let group = root;
-  for (const name of path.slice(0, -1)) {
-    group[name] ??= {};
-    group = group[name] as Record<string, unknown>; // made by the line above, here or at an earlier leaf
-  }
-  return group;
 }

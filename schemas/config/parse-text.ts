@@ -20,6 +20,7 @@ export function parseText(leaf: ConfigLeaf, text: string): unknown {
         .split(',')
         .map((part) => part.trim())
         .filter((part) => part !== '');
+    case 'records':
     case 'json':
       try {
         return JSON.parse(text);

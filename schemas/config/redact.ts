@@ -1,5 +1,5 @@
 import type { TObject } from '@sinclair/typebox';
-import { leavesOf } from './leaf.ts';
+import { leavesOf, recordSchema } from './leaf.ts';
 
 /** Stands wherever a secret was. */
 export const REDACTED = '[redacted]';
@@ -24,7 +24,8 @@ export function redactConfig(
 ): Record<string, unknown> {
   const copy = structuredClone(value) as Record<string, unknown>; // of plain data, so of the same shape
   for (const leaf of leavesOf(schema, '')) {
-    if (leaf.secret === false) continue;
+    const record = recordSchema(leaf.schema);
+    if (leaf.secret === false && record === undefined) continue;
     let group: Record<string, unknown> | undefined = copy;
     for (const name of leaf.path.slice(0, -1)) {
       group = group?.[name] as Record<string, unknown> | undefined; // groups are objects by the schema
@@ -32,7 +33,9 @@ export function redactConfig(
     const name = leaf.path.at(-1) ?? '';
     const secret = group?.[name];
     if (group === undefined || secret === undefined) continue;
-    group[name] = leaf.secret === 'url' && typeof secret === 'string' ? redactUrl(secret) : REDACTED;
+    if (record !== undefined && Array.isArray(secret)) {
+      group[name] = secret.map((entry: Readonly<Record<string, unknown>>) => redactConfig(record, entry));
+    } else group[name] = leaf.secret === 'url' && typeof secret === 'string' ? redactUrl(secret) : REDACTED;
   }
   return copy;
 }

@@ -6,8 +6,11 @@ import { parseText } from './parse-text.ts';
 export interface Setting {
   readonly leaf: ConfigLeaf;
   readonly value: unknown;
-  /** For messages: `listen.port in /etc/x.yaml`, `STARLIGHT_PROXY_LISTEN_PORT` or `--listen-port`. */
-  readonly origin: string;
+  /**
+   * For messages: `listen.port in /etc/x.yaml`, `STARLIGHT_PROXY_LISTEN_PORT` or `--listen-port`; `below` is
+   * where in a list of groups, as `[0].url`.
+   */
+  readonly origin: (below?: string) => string;
 }
 
 /** What one source said, and what was wrong with the saying (not with the values: those are checked later). */
@@ -37,6 +40,15 @@ export function readFileSource(leaves: readonly ConfigLeaf[], file: string, text
   }
   if (root === null || root === undefined) return { settings: [], faults: [] };
   if (!isGroup(root)) return { settings: [], faults: [`${file}: its top level is not a mapping`] };
+  return readGroup(leaves, root, (key) => `${key} in ${file}`);
+}
+
+/** Reads the values of a mapping, mappings within it included. `origin` says where a key stands. */
+export function readGroup(
+  leaves: readonly ConfigLeaf[],
+  root: Readonly<Record<string, unknown>>,
+  origin: (key: string) => string,
+): SourceReading {
   const byKey = new Map(leaves.map((leaf) => [leaf.key, leaf]));
   const groups = new Set(
     leaves.flatMap((leaf) => leaf.path.slice(0, -1).map((_, i) => leaf.path.slice(0, i + 1).join('.'))),
@@ -46,16 +58,15 @@ export function readFileSource(leaves: readonly ConfigLeaf[], file: string, text
   const walk = (group: Readonly<Record<string, unknown>>, prefix: string): void => {
     for (const [name, value] of Object.entries(group)) {
       const key = prefix + name;
-      const origin = `${key} in ${file}`;
       const leaf = byKey.get(key);
       if (leaf !== undefined) {
-        if (value !== null) settings.push({ leaf, value, origin });
+        if (value !== null) settings.push({ leaf, value, origin: (below = '') => origin(key + below) });
       } else if (!groups.has(key)) {
-        faults.push(`${origin}: unknown key`);
+        faults.push(`${origin(key)}: unknown key`);
       } else if (isGroup(value)) {
         walk(value, `${key}.`);
       } else if (value !== null) {
-        faults.push(`${origin}: expected a mapping`);
+        faults.push(`${origin(key)}: expected a mapping`);
       }
     }
   };
@@ -63,7 +74,7 @@ export function readFileSource(leaves: readonly ConfigLeaf[], file: string, text
   return { settings, faults };
 }
 
-function isGroup(value: unknown): value is Readonly<Record<string, unknown>> {
+export function isGroup(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
@@ -85,7 +96,8 @@ export function readEnvSource(
     const text = env[name] ?? '';
     const leaf = byEnv.get(name);
     if (leaf !== undefined) {
-      if (text !== '') settings.push({ leaf, value: parseText(leaf, text), origin: name });
+      if (text !== '')
+        settings.push({ leaf, value: parseText(leaf, text), origin: (below = '') => name + below });
     } else if (
       !/^_(?:SERVICE_HOST|SERVICE_PORT(?:_.+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_.+)?)?)$/.test(
         name.slice(envPrefix.length),
@@ -155,9 +167,10 @@ export function readFlagSource(leaves: readonly ConfigLeaf[], argv: readonly str
 
   function set(leaf: ConfigLeaf, value: unknown, origin: string): void {
     const before = settings.get(leaf);
-    if (before === undefined) settings.set(leaf, { leaf, value, origin });
+    const where = (below = ''): string => origin + below;
+    if (before === undefined) settings.set(leaf, { leaf, value, origin: where });
     else if (Array.isArray(before.value) && Array.isArray(value)) {
-      settings.set(leaf, { leaf, value: [...before.value, ...value], origin });
+      settings.set(leaf, { leaf, value: [...before.value, ...value], origin: where });
     } else faults.push(`${origin}: given more than once`);
   }
 }

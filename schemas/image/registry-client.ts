@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Agent, type Dispatcher, request } from 'undici';
 import { firstError } from '../body/error-body.ts';
 import { readStart } from '../body/read-body.ts';
+import { isLoopback, registryHost } from '../oci/host.ts';
 import type { CredentialSource } from '../registry-auth/credentials.ts';
 import { RegistryAuth, type TokenScope } from '../registry-auth/registry-auth.ts';
 import { RegistryAuthError } from '../registry-auth/registry-auth-error.ts';
@@ -51,10 +52,6 @@ export function retryAfterMs(header: string | undefined, nowMs: number): number 
   if (/^\d{1,9}$/.test(header)) return Number(header) * 1000;
   const at = Date.parse(header);
   return Number.isNaN(at) ? undefined : Math.max(0, at - nowMs);
-}
-
-function isLoopback(host: string): boolean {
-  return /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])(?::\d+)?$/.test(host);
 }
 
 /** Speaks HTTP to one registry: scheme, authentication, redirects and repeated attempts are its affair. */
@@ -206,8 +203,7 @@ export class RegistryClient implements AsyncDisposable {
 
   async #findRoot(signal: AbortSignal): Promise<URL> {
     if (this.#root !== undefined) return this.#root;
-    // docker.io is a name; the registry is elsewhere (docker's and containerd's own rule).
-    const host = this.host === 'docker.io' ? 'registry-1.docker.io' : this.host;
+    const host = registryHost(this.host);
     if (isLoopback(host) && !this.#secured) this.#root = new URL(`http://${host}`);
     else if (!this.#insecure) this.#root = new URL(`https://${host}`);
     else this.#root = await this.#probe(host, signal);

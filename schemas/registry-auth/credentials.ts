@@ -4,8 +4,28 @@ export interface Credentials {
   readonly password: string;
 }
 
-/** Gives the credentials for a host, if there are any. */
-export type CredentialSource = (host: string, signal: AbortSignal) => Promise<Credentials | undefined>;
+/** What a registry may give out at a login instead of keeping the password: it is exchanged for tokens (OAuth 2). */
+export interface IdentityToken {
+  readonly identityToken: string;
+}
+
+/** What somebody presents to a registry or its token service. */
+export type Login = Credentials | IdentityToken;
+
+/** Gives the login for a host, if there is one. */
+export type CredentialSource = (host: string, signal: AbortSignal) => Promise<Login | undefined>;
+
+/** Docker's convention (docker-credential-helpers): under this name, what stands for the password is an identity token. */
+export const IDENTITY_TOKEN_USER = '<token>';
+
+export function loginOf(credentials: Credentials): Login {
+  const { username, password } = credentials;
+  return username === IDENTITY_TOKEN_USER ? { identityToken: password } : credentials;
+}
+
+export function isIdentityToken(login: Login): login is IdentityToken {
+  return 'identityToken' in login;
+}
 
 export const anonymous: CredentialSource = () => Promise.resolve(undefined);
 
@@ -18,4 +38,10 @@ export function parseUserPassword(text: string): Credentials | undefined {
 /** The `Authorization` header of RFC 7617. */
 export function basicAuthorization({ username, password }: Credentials): string {
   return `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
+}
+
+/** What a Basic `Authorization` header says; undefined for any other. */
+export function parseBasicAuthorization(header: string): Credentials | undefined {
+  const match = /^basic +([A-Za-z0-9+/_-]+=*) *$/i.exec(header);
+  return match?.[1] === undefined ? undefined : parseUserPassword(Buffer.from(match[1], 'base64').toString());
 }

@@ -1,8 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { type Static, Type } from '@sinclair/typebox';
 import { TypeCompiler } from '@sinclair/typebox/compiler';
+import { canonicalHost } from '../oci/host.ts';
 import { isMissing } from '../process/system-error.ts';
-import { type Credentials, parseUserPassword } from './credentials.ts';
+import { type Login, loginOf, parseUserPassword } from './credentials.ts';
 
 const DockerConfigSchema = Type.Object({
   auths: Type.Optional(
@@ -12,6 +13,7 @@ const DockerConfigSchema = Type.Object({
         auth: Type.Optional(Type.String()),
         username: Type.Optional(Type.String()),
         password: Type.Optional(Type.String()),
+        identitytoken: Type.Optional(Type.String()),
       }),
     ),
   ),
@@ -46,7 +48,7 @@ export async function readDockerConfig(path: string): Promise<DockerConfig | und
 }
 
 /** What the `auths` of a config say for a registry host. */
-export function credentialsIn(config: DockerConfig, host: string): Credentials | undefined {
+export function credentialsIn(config: DockerConfig, host: string): Login | undefined {
   const entry = entryFor(config.auths, host);
   return entry === undefined ? undefined : credentialsOf(entry[1]);
 }
@@ -63,17 +65,16 @@ export function entryFor<T>(
   return found.find(([key]) => key === host) ?? found[0];
 }
 
-function credentialsOf(auth: DockerAuth): Credentials | undefined {
-  if (auth.username !== undefined && auth.password !== undefined) {
-    return { username: auth.username, password: auth.password };
-  }
-  return auth.auth === undefined ? undefined : parseUserPassword(Buffer.from(auth.auth, 'base64').toString());
+/** An identity token goes before a password, as docker has it. */
+function credentialsOf(auth: DockerAuth): Login | undefined {
+  const { identitytoken, username, password } = auth;
+  if (identitytoken !== undefined && identitytoken !== '') return { identityToken: identitytoken };
+  if (username !== undefined && password !== undefined) return loginOf({ username, password });
+  const decoded =
+    auth.auth === undefined ? undefined : parseUserPassword(Buffer.from(auth.auth, 'base64').toString());
+  return decoded === undefined ? undefined : loginOf(decoded);
 }
 
 function hostOfKey(key: string): string {
   return canonicalHost(key.replace(/^https?:\/\//, '').replace(/\/.*$/, ''));
-}
-
-function canonicalHost(host: string): string {
-  return host === 'index.docker.io' || host === 'registry-1.docker.io' ? 'docker.io' : host.toLowerCase();
 }

@@ -2,11 +2,13 @@ import { execFile } from 'node:child_process';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import type { Credentials, CredentialSource } from './credentials.ts';
+import { type CredentialSource, type Login, loginOf } from './credentials.ts';
 import { credentialsIn, type DockerConfig, entryFor, readDockerConfig } from './docker-config.ts';
 
 const run = promisify(execFile);
 const HELPER_TIMEOUT_MS = 30_000;
+/** A password and its name are short; a helper that says more is ended. */
+const MAX_HELPER_BYTES = 256 << 10;
 /** What helpers know the Docker Hub by. */
 const DOCKER_HUB_KEY = 'https://index.docker.io/v1/';
 
@@ -46,11 +48,7 @@ function loginFiles(env: NodeJS.ProcessEnv): string[] {
   return files;
 }
 
-async function findIn(
-  config: DockerConfig,
-  host: string,
-  signal: AbortSignal,
-): Promise<Credentials | undefined> {
+async function findIn(config: DockerConfig, host: string, signal: AbortSignal): Promise<Login | undefined> {
   const helper = entryFor(config.credHelpers, host);
   const helped = helper === undefined ? undefined : await askHelper(helper[1], helper[0], signal);
   const found = helped ?? credentialsIn(config, host);
@@ -59,19 +57,21 @@ async function findIn(
 }
 
 /** `docker-credential-<helper> get`: the host on standard input, JSON on standard output. */
-async function askHelper(
-  helper: string,
-  host: string,
-  signal: AbortSignal,
-): Promise<Credentials | undefined> {
+async function askHelper(helper: string, host: string, signal: AbortSignal): Promise<Login | undefined> {
   if (!/^[A-Za-z0-9._-]+$/.test(helper)) return undefined;
-  const asked = run(`docker-credential-${helper}`, ['get'], { signal, timeout: HELPER_TIMEOUT_MS });
+  const asked = run(`docker-credential-${helper}`, ['get'], {
+    signal,
+    timeout: HELPER_TIMEOUT_MS,
+    maxBuffer: MAX_HELPER_BYTES,
+    killSignal: 'SIGKILL',
+  });
   asked.child.stdin?.on('error', () => undefined); // a helper may end without reading
   asked.child.stdin?.end(host);
   try {
     const answer: unknown = JSON.parse((await asked).stdout);
     const { Username: username, Secret: password } = answer as { Username?: unknown; Secret?: unknown };
-    return typeof username === 'string' && typeof password === 'string' ? { username, password } : undefined;
+    if (typeof username !== 'string' || typeof password !== 'string') return undefined;
+    return loginOf({ username, password });
   } catch {
     signal.throwIfAborted();
     return undefined; // the helper knows of none: it says so by failing

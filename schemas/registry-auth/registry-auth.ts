@@ -1,7 +1,8 @@
 import { type Dispatcher, request } from 'undici';
 import { readStart } from '../body/read-body.ts';
 import { type Challenge, parseChallenge } from './challenge.ts';
-import { basicAuthorization, type Credentials } from './credentials.ts';
+import { SingleFlight } from '../concurrency/single-flight.ts';
+import { basicAuthorization, isIdentityToken, type Login } from './credentials.ts';
 import { RegistryAuthError } from './registry-auth-error.ts';
 
 /** At which registry, for what, and whose credentials are asked for when it wants some. */
@@ -10,8 +11,13 @@ export interface TokenScope {
   readonly host: string;
   /** Docker's access scopes, blanks between them: `repository:library/redis:pull`. */
   readonly access: string;
-  readonly credentials: (signal: AbortSignal) => Promise<Credentials | undefined>;
+  /** Who asks, where several do: nobody gets the answer that was given to another. */
+  readonly caller?: string;
+  readonly credentials: (signal: AbortSignal) => Promise<Login | undefined>;
 }
+
+/** What an answer is kept under. */
+export type TokenKey = Pick<TokenScope, 'host' | 'access' | 'caller'>;
 
 export interface RegistryAuthOptions {
   readonly dispatcher: Dispatcher;
@@ -19,14 +25,21 @@ export interface RegistryAuthOptions {
   readonly nowMs: () => number;
   /**
    * Which access a token is asked for: the scope's own, since a mount wants two repositories where a challenge
-   * names one; or the challenge's, where the registry behind a proxy may know the repository by another name.
+   * names one; or the challenge's, where the registry behind a proxy may know the repository by another name; or
+   * both, where the registry may have actions of its own.
    */
-  readonly access: 'own' | 'challenged';
+  readonly access: 'own' | 'challenged' | 'both';
   /** Credentials may go to a token service in the clear. */
   readonly insecure: boolean;
 }
 
 type BearerChallenge = Extract<Challenge, { scheme: 'bearer' }>;
+interface TokenQuestion {
+  readonly url: URL;
+  readonly method: 'GET' | 'POST';
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string | null;
+}
 interface Answer {
   readonly authorization: string;
   readonly expiresMs: number;
@@ -36,34 +49,43 @@ interface Answer {
 const DEFAULT_LIFETIME_S = 60;
 /** Renewed this long before it ends, at most half its life. */
 const MARGIN_MS = 10_000;
-const MAX_ANSWERS = 256;
+/** The one that was not used for longest makes room. */
+const MAX_ANSWERS = 1024;
+/** How the worker and the proxy name themselves to token services (RFC 6749 section 2.2). */
+const CLIENT_ID = 'starlight';
 const MAX_TOKEN_BYTES = 1024 * 1024;
 
 /**
  * The `Authorization` header for registries: none until challenged, then what the challenge asks for (the
- * distribution project's token authentication, as docker and containerd do it). Tokens are kept, by host and access,
- * until shortly before they expire.
+ * distribution project's token authentication, as docker and containerd do it). Tokens are kept, by host, caller and
+ * access, until shortly before they expire; the same question of several at once is asked once.
  */
 export class RegistryAuth {
   readonly #options: RegistryAuthOptions;
   readonly #answers = new Map<string, Answer>();
+  readonly #asking = new SingleFlight<Answer>();
 
   constructor(options: RegistryAuthOptions) {
     this.#options = options;
   }
 
   /** What is known to work for this scope already. */
-  known(scope: Pick<TokenScope, 'host' | 'access'>): string | undefined {
-    const answer = this.#answers.get(keyOf(scope));
+  known(scope: TokenKey): string | undefined {
+    const key = keyOf(scope);
+    const answer = this.#answers.get(key);
     if (answer === undefined) return undefined;
-    if (answer.expiresMs > this.#options.nowMs()) return answer.authorization;
-    this.#answers.delete(keyOf(scope));
-    return undefined;
+    this.#answers.delete(key);
+    if (answer.expiresMs <= this.#options.nowMs()) return undefined;
+    this.#answers.set(key, answer); // the last one now
+    return answer.authorization;
   }
 
-  /** Forgets what was refused. */
-  forget(scope: Pick<TokenScope, 'host' | 'access'>): void {
-    this.#answers.delete(keyOf(scope));
+  /** Forgets what was refused; with `authorization`, unless there is another by now. */
+  forget(scope: TokenKey, authorization?: string): void {
+    const key = keyOf(scope);
+    if (authorization === undefined || this.#answers.get(key)?.authorization === authorization) {
+      this.#answers.delete(key);
+    }
   }
 
   /**
@@ -81,30 +103,54 @@ export class RegistryAuth {
       const what = header === undefined ? 'without a challenge' : 'with a challenge that is not supported';
       throw new RegistryAuthError('unauthorized', `${where} answered 401 ${what}`);
     }
-    const credentials = await scope.credentials(signal);
-    if (challenge.scheme === 'bearer') {
-      return this.#keep(scope, await this.#fetchToken(scope, challenge, credentials, signal));
-    }
-    if (credentials === undefined) {
-      throw new RegistryAuthError('unauthorized', `${where} wants a login, and there is none`);
-    }
-    return this.#keep(scope, { authorization: basicAuthorization(credentials), expiresMs: Infinity });
+    return await this.meet(scope, challenge, signal);
   }
 
-  #keep(scope: TokenScope, answer: Answer): string {
-    if (this.#answers.size >= MAX_ANSWERS) this.#answers.clear();
-    this.#answers.set(keyOf(scope), answer);
+  /** As `answer`, of a challenge that was read already. */
+  async meet(scope: TokenScope, challenge: Challenge, signal: AbortSignal): Promise<string> {
+    const key = JSON.stringify([keyOf(scope), challenge]);
+    const answer = await this.#asking.run(key, (shared) => this.#meet(scope, challenge, shared), signal);
     return answer.authorization;
+  }
+
+  async #meet(scope: TokenScope, challenge: Challenge, signal: AbortSignal): Promise<Answer> {
+    const login = await scope.credentials(signal);
+    if (challenge.scheme === 'bearer') {
+      return this.#keep(scope, await this.#fetchToken(scope, challenge, login, signal));
+    }
+    const where = scope.host === '' ? 'the registry' : scope.host;
+    if (login === undefined) {
+      throw new RegistryAuthError('unauthorized', `${where} wants a login, and there is none`);
+    }
+    if (isIdentityToken(login)) {
+      throw new RegistryAuthError(
+        'unauthorized',
+        `${where} wants a password, and there is an identity token only`,
+      );
+    }
+    return this.#keep(scope, { authorization: basicAuthorization(login), expiresMs: Infinity });
+  }
+
+  #keep(scope: TokenScope, answer: Answer): Answer {
+    const key = keyOf(scope);
+    this.#answers.delete(key);
+    this.#answers.set(key, answer);
+    for (const oldest of this.#answers.keys()) {
+      if (this.#answers.size <= MAX_ANSWERS) break;
+      this.#answers.delete(oldest);
+    }
+    return answer;
   }
 
   async #fetchToken(
     scope: TokenScope,
     challenge: BearerChallenge,
-    credentials: Credentials | undefined,
+    login: Login | undefined,
     signal: AbortSignal,
   ): Promise<Answer> {
-    const url = this.#tokenUrl(scope, challenge);
-    if (credentials !== undefined && !this.#options.insecure && !maySendPassword(url, scope.host)) {
+    const question = this.#question(scope, challenge, login);
+    const { url } = question;
+    if (login !== undefined && !this.#options.insecure && !maySendPassword(url, scope.host)) {
       throw new RegistryAuthError('unauthorized', `the token service ${url.host} is not asked in the clear`);
     }
     let response: Dispatcher.ResponseData;
@@ -112,7 +158,9 @@ export class RegistryAuth {
     try {
       response = await request(url, {
         dispatcher: this.#options.dispatcher,
-        headers: credentials === undefined ? {} : { authorization: basicAuthorization(credentials) },
+        method: question.method,
+        headers: question.headers,
+        body: question.body,
         headersTimeout: this.#options.timeoutMs,
         bodyTimeout: this.#options.timeoutMs,
         signal,
@@ -131,14 +179,33 @@ export class RegistryAuth {
     return this.#parseToken(text, url.host);
   }
 
-  #tokenUrl(scope: TokenScope, challenge: BearerChallenge): URL {
+  /** An identity token goes in the body of a POST (RFC 6749 section 6), anything else with a GET, as docker does it. */
+  #question(scope: TokenScope, challenge: BearerChallenge, login: Login | undefined): TokenQuestion {
     const url = new URL(challenge.realm);
+    const accesses = this.#accesses(scope.access, challenge.scope ?? '');
+    if (login !== undefined && isIdentityToken(login)) {
+      const form = new URLSearchParams({
+        grant_type: 'refresh_token',
+        refresh_token: login.identityToken,
+        client_id: CLIENT_ID,
+        service: challenge.service ?? '',
+        scope: accesses.join(' '),
+      });
+      const headers = { 'content-type': 'application/x-www-form-urlencoded' };
+      return { url, method: 'POST', headers, body: form.toString() };
+    }
     if (challenge.service !== undefined) url.searchParams.set('service', challenge.service);
-    const challenged = challenge.scope ?? '';
-    const preferred = this.#options.access === 'own' ? scope.access : challenged;
-    const accesses = preferred !== '' ? preferred : scope.access !== '' ? scope.access : challenged;
-    for (const access of accesses.split(' ')) if (access !== '') url.searchParams.append('scope', access);
-    return url;
+    for (const access of accesses) url.searchParams.append('scope', access);
+    const headers = login === undefined ? {} : { authorization: basicAuthorization(login) };
+    return { url, method: 'GET', headers, body: null };
+  }
+
+  #accesses(own: string, challenged: string): readonly string[] {
+    const split = (text: string): string[] => text.split(' ').filter((access) => access !== '');
+    const { access } = this.#options;
+    if (access === 'both') return [...new Set([...split(own), ...split(challenged)])];
+    const [preferred, other] = access === 'own' ? [own, challenged] : [challenged, own];
+    return split(preferred === '' ? other : preferred);
   }
 
   #parseToken(text: string, service: string): Answer {
@@ -157,13 +224,18 @@ export class RegistryAuth {
     }
     const expires = field('expires_in');
     const lifetimeMs = 1000 * (typeof expires === 'number' && expires > 0 ? expires : DEFAULT_LIFETIME_S);
+    const nowMs = this.#options.nowMs();
+    const issued = field('issued_at');
+    const ageMs = typeof issued === 'string' ? nowMs - Date.parse(issued) : 0;
+    // A time to come, or one so long ago that the token would be over, tells of clocks that differ.
+    const beganMs = ageMs > 0 && ageMs < lifetimeMs ? nowMs - ageMs : nowMs;
     const marginMs = Math.min(MARGIN_MS, lifetimeMs / 2);
-    return { authorization: `Bearer ${token}`, expiresMs: this.#options.nowMs() + lifetimeMs - marginMs };
+    return { authorization: `Bearer ${token}`, expiresMs: beganMs + lifetimeMs - marginMs };
   }
 }
 
-function keyOf(scope: Pick<TokenScope, 'host' | 'access'>): string {
-  return `${scope.host} ${scope.access}`;
+function keyOf({ host, caller, access }: TokenKey): string {
+  return JSON.stringify([host, caller ?? '', access]);
 }
 
 /** A password goes out encrypted, or to the registry's own host, or stays on this machine. */

@@ -1,5 +1,5 @@
 import type { BundleCache, BundleCacheLimits } from '../../extensions/starlight/bundle-cache.ts';
-import { SingleFlight } from '../../extensions/starlight/single-flight.ts';
+import { SingleFlight } from '../../schemas/concurrency/single-flight.ts';
 
 /** What an entry costs beside its bytes and its key, roughly. */
 const ENTRY_BYTES = 256;

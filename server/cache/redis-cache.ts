@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { BundleCache, BundleCacheLimits } from '../../extensions/starlight/bundle-cache.ts';
-import { SingleFlight } from '../../extensions/starlight/single-flight.ts';
+import { SingleFlight } from '../../schemas/concurrency/single-flight.ts';
 import { Circuit } from './circuit.ts';
 import { RedisStore } from './redis-store.ts';
 

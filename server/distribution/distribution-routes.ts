@@ -1,4 +1,5 @@
 import type { Middleware } from 'koa';
+import { HOST_PATTERN } from '../../schemas/oci/host.ts';
 import type { Registry, RegistryMethod } from '../registry/registry.ts';
 import { REGISTRY_METHODS } from '../registry/registry.ts';
 import { RegistryError } from '../registry/registry-error.ts';
@@ -7,12 +8,10 @@ import { sendAnswer } from '../send-answer.ts';
 import type { FileSender } from '../sendfile/file-sender.ts';
 import { ENDPOINT_METHODS, parseEndpoint } from './endpoint.ts';
 
-/** A host, with or without a port, as containerd names the registry that it takes us for a mirror of. */
-const NAMESPACE = /^(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,253})|\[[0-9a-fA-F:]{2,45}\])(?::\d{1,5})?$/;
+/** As containerd names the registry that it takes us for a mirror of. */
+const NAMESPACE = new RegExp(HOST_PATTERN);
 
 export interface DistributionOptions {
-  /** The one namespace (`?ns=`) that is served; undefined serves any. */
-  readonly namespace?: string;
   /** Sends blobs that are files of this machine; without it they are streamed. */
   readonly files?: FileSender;
 }
@@ -32,7 +31,9 @@ export function distributionRoutes(
       throw new RegistryError({ kind: 'method-unsupported', allow });
     }
     const query = new URLSearchParams(ctx.querystring);
-    const namespace = servedNamespace(query.get('ns'), options.namespace);
+    if (query.getAll('ns').some((host) => !NAMESPACE.test(host))) {
+      throw new RegistryError({ kind: 'parameter-invalid', reason: 'the parameter "ns" must be a host' });
+    }
     const signal = ctx.state.signal;
     const answer = await registry.answer({
       endpoint,
@@ -44,25 +45,7 @@ export function distributionRoutes(
       body: ctx.req,
       signal,
     });
-    const named = namespace === undefined ? [] : ([['OCI-Namespace', namespace]] as const);
     ctx.respond = false;
-    await sendAnswer(
-      { ...answer, headers: [...answer.headers, ...named] },
-      ctx.req,
-      ctx.res,
-      signal,
-      options.files,
-    );
+    await sendAnswer(answer, ctx.req, ctx.res, signal, options.files);
   };
-}
-
-function servedNamespace(asked: string | null, served: string | undefined): string | undefined {
-  if (asked === null) return undefined;
-  if (!NAMESPACE.test(asked)) {
-    throw new RegistryError({ kind: 'parameter-invalid', reason: 'the parameter "ns" must be a host' });
-  }
-  if (served !== undefined && asked !== served) {
-    throw new RegistryError({ kind: 'namespace-unknown', namespace: asked });
-  }
-  return asked;
 }

@@ -1,5 +1,9 @@
 import type { CredentialSource } from '../../schemas/registry-auth/credentials.ts';
-import { basicAuthorization } from '../../schemas/registry-auth/credentials.ts';
+import {
+  basicAuthorization,
+  IDENTITY_TOKEN_USER,
+  isIdentityToken,
+} from '../../schemas/registry-auth/credentials.ts';
 
 /**
  * What the proxy presents at one upstream when nobody's request is behind what it does: the value of Authorization,
@@ -11,6 +15,10 @@ export type OwnAuthorization = (signal: AbortSignal) => Promise<string | undefin
 export function ownAuthorization(host: string, credentials: CredentialSource): OwnAuthorization {
   return async (signal) => {
     const found = await credentials(host, signal);
-    return found === undefined ? undefined : basicAuthorization(found);
+    if (found === undefined) return undefined;
+    // As docker's helpers write it, and as the upstream's client knows it again.
+    return basicAuthorization(
+      isIdentityToken(found) ? { username: IDENTITY_TOKEN_USER, password: found.identityToken } : found,
+    );
   };
 }

@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream';
-import { SingleFlight } from '../../extensions/starlight/single-flight.ts';
+import { SingleFlight } from '../../schemas/concurrency/single-flight.ts';
 import { readWhole } from '../../schemas/body/read-body.ts';
 import { retryAfterMs } from '../../schemas/image/registry-client.ts';
 import { digestAlgorithm, digestHex, digestOf, isDigest } from '../../schemas/oci/digest.ts';

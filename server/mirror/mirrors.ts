@@ -54,15 +54,19 @@ export class Mirrors {
     return { usedBytes, idleBytes };
   }
 
-  /** `registry`, the upstream at `url`, guarded and cached. @throws where its directory cannot be used. */
-  async before(url: string, registry: Registry): Promise<Registry> {
+  /**
+   * `registry`, the upstream `key` at `url`, guarded and cached. Two at one URL have a cache each: they may ask with
+   * different credentials.
+   * @throws where its directory cannot be used.
+   */
+  async before(key: string, url: string, registry: Registry): Promise<Registry> {
     const upstream = new URL(url);
     const { counters } = this;
     const common = { key: this.#key, counters, log: this.#log, config: this.#config };
     const guarded = new OutageGuard({ ...common, registry, upstream: upstream.host, nowMs: Date.now });
     if (this.#lock === undefined) return guarded;
     // Legible, and different for every upstream.
-    const name = `${upstream.hostname.replace(/[^\w.-]/g, '_')}-${digestHex(digestOf(upstream.origin)).slice(0, 12)}`;
+    const name = `${upstream.hostname.replace(/[^\w.-]/g, '_')}-${digestHex(digestOf(`${key} ${upstream.origin}`)).slice(0, 12)}`;
     const store = await BlobStore.open({
       dir: join(this.#config.dir, name),
       space: this.#space,

@@ -33,6 +33,10 @@ export type RegistryFault =
       readonly status: 429 | 503;
       readonly retryAfterSeconds: number;
     }
+  /** Its turn did not come in time. */
+  | { readonly kind: 'upstream-busy'; readonly retryAfterSeconds: number }
+  /** The credentials with which the proxy asks, which may be none, do not suffice there. */
+  | { readonly kind: 'upstream-denied' }
   | { readonly kind: 'upstream-protocol'; readonly reason: string };
 
 export class RegistryError extends Error {

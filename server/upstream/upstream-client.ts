@@ -1,13 +1,15 @@
 import { readFileSync } from 'node:fs';
 import type { Readable } from 'node:stream';
-import { rootCertificates } from 'node:tls';
+import { type ConnectionOptions, rootCertificates } from 'node:tls';
 import { Agent, type Dispatcher } from 'undici';
 import { errorCode } from '../../schemas/process/system-error.ts';
-import type { UpstreamConfig } from '../config.ts';
 import type { HeaderList, RegistryMethod } from '../registry/registry.ts';
 import { RegistryError } from '../registry/registry-error.ts';
 import { HostActivity, SilenceError } from './host-activity.ts';
 import { headerPairs, headerValue, withoutCredentials } from './headers.ts';
+import { HomeDispatcher } from './home-dispatcher.ts';
+import { Turnstile } from './turnstile.ts';
+import type { UpstreamConfig } from './upstream-config.ts';
 
 /** A registry redirects a blob once to its store; more than this is a loop. */
 const MAX_REDIRECTS = 5;
@@ -36,33 +38,64 @@ export interface UpstreamResponse {
  * the signal ends the request at any stage.
  */
 export class UpstreamClient {
-  readonly #agent: Agent;
+  /** Without the bounds of `send`: for the upstream's token service. */
+  readonly dispatcher: Dispatcher;
+  readonly #agents: readonly Agent[];
   readonly #activity = new HostActivity();
   readonly #readTimeoutMs: number;
+  readonly #downgrades: boolean;
+  readonly #turnstile: Turnstile;
 
-  /** @throws where the file of certificates cannot be read. */
+  /** @throws where a file of certificates or keys cannot be read. */
   constructor(config: UpstreamConfig) {
-    const ca =
-      config.caFile === undefined ? undefined : [...rootCertificates, readFileSync(config.caFile, 'utf8')];
+    const read = (file: string | undefined) => (file === undefined ? undefined : readFileSync(file, 'utf8'));
+    const ca = read(config.caFile);
+    const trusted = ca === undefined ? {} : { ca: [...rootCertificates, ca] };
+    const [cert, key] = [read(config.clientCertFile), read(config.clientKeyFile)];
+    const own = cert === undefined || key === undefined ? {} : { cert, key };
+    const agent = (tls: Pick<ConnectionOptions, 'ca' | 'cert' | 'key' | 'rejectUnauthorized'>) =>
+      new Agent({
+        connections: config.connections,
+        pipelining: 1,
+        headersTimeout: config.headerTimeoutMs,
+        bodyTimeout: config.idleTimeoutMs,
+        connect: this.#activity.connector({ timeout: config.connectTimeoutMs, ...tls }),
+      });
+    // Our client certificate, and trust in any certificate, are for the upstream alone.
+    const home = agent({ ...trusted, ...own, rejectUnauthorized: !config.insecureSkipVerify });
+    const elsewhere = agent(trusted);
+    this.#agents = [home, elsewhere];
+    this.dispatcher = new HomeDispatcher(new URL(config.url).origin, home, elsewhere);
     this.#readTimeoutMs = config.readTimeoutMs;
-    this.#agent = new Agent({
-      connections: config.connections,
-      pipelining: 1,
-      headersTimeout: config.headerTimeoutMs,
-      bodyTimeout: config.idleTimeoutMs,
-      connect: this.#activity.connector({
-        timeout: config.connectTimeoutMs,
-        ...(ca === undefined ? {} : { ca }),
-      }),
+    this.#downgrades = config.plainHttp;
+    this.#turnstile = new Turnstile({
+      atOnce: config.connections,
+      perSecond: config.requestsPerSecond,
+      waitLimitMs: config.waitLimitMs,
+      nowMs: () => performance.now(),
     });
   }
 
   /**
-   * Sends a request; the redirects of a GET or HEAD are followed, without credentials where they leave the host.
+   * Sends a request when its turn has come; the redirects of a GET or HEAD are followed, without credentials where
+   * they leave the host.
    *
-   * @throws {RegistryError} 'upstream-unreachable', 'upstream-timeout', 'upstream-protocol'; the signal's reason.
+   * @throws {RegistryError} 'upstream-unreachable', 'upstream-timeout', 'upstream-protocol', 'upstream-busy'; the
+   * signal's reason.
    */
   async send(request: UpstreamRequest): Promise<UpstreamResponse> {
+    const leave = await this.#turnstile.enter(request.signal);
+    try {
+      const response = await this.#follow(request);
+      response.body.once('close', leave);
+      return response;
+    } catch (error) {
+      leave();
+      throw error;
+    }
+  }
+
+  async #follow(request: UpstreamRequest): Promise<UpstreamResponse> {
     const followed = request.method === 'GET' || request.method === 'HEAD';
     let { url, headers } = request;
     for (let hops = 0; ; hops += 1) {
@@ -75,6 +108,9 @@ export class UpstreamClient {
       if (next === null || (next.protocol !== 'http:' && next.protocol !== 'https:')) {
         throw protocol('a redirect to nowhere');
       }
+      if (next.protocol === 'http:' && url.protocol === 'https:' && !this.#downgrades) {
+        throw protocol('a redirect from https to plain http');
+      }
       if (next.origin !== url.origin) headers = withoutCredentials(headers);
       url = next;
     }
@@ -82,7 +118,7 @@ export class UpstreamClient {
 
   /** Ends every connection at once. */
   async close(): Promise<void> {
-    await this.#agent.destroy();
+    await Promise.all(this.#agents.map((agent) => agent.destroy()));
   }
 
   async #once(request: UpstreamRequest, isRead: boolean, repeatable: boolean): Promise<UpstreamResponse> {
@@ -90,7 +126,7 @@ export class UpstreamClient {
     signal.throwIfAborted();
     const watch = isRead ? this.#activity.watch(url, this.#readTimeoutMs) : undefined;
     try {
-      const response = await this.#agent.request({
+      const response = await this.dispatcher.request({
         origin: url.origin,
         path: `${url.pathname}${url.search}`,
         method,

@@ -12,23 +12,24 @@ import { MANIFEST_MEDIA_TYPES, MEDIA_TYPE } from '../../schemas/oci/media-types.
 import { isTag } from '../../schemas/oci/reference.ts';
 import { type Descriptor, DocumentError, parseIndex } from '../../schemas/oci/types.ts';
 import { endpointPath } from '../distribution/endpoint.ts';
-import type { Endpoint, HeaderList } from '../registry/registry.ts';
+import type { EndpointOf, HeaderList } from '../registry/registry.ts';
 import { RegistryError } from '../registry/registry-error.ts';
 import { ownedBytes } from '../registry/owned-bytes.ts';
 import { repositoryName } from '../registry/repository-name.ts';
+import type { AuthorisingClient } from './authorising-client.ts';
 import { headerValue, headerValues } from './headers.ts';
-import { discard, type UpstreamClient, type UpstreamResponse, upstreamError } from './upstream-client.ts';
+import { discard, type UpstreamResponse, upstreamError } from './upstream-client.ts';
 
 /** Manifests, indexes and lists of referrers are read whole up to this. */
 const MAX_DOCUMENT_BYTES = 4 << 20;
 const MAX_REFERRER_PAGES = 100;
 
-/** Reads an upstream registry with the caller's own credentials. */
+/** Reads an upstream registry with the caller's own credentials, or with the proxy's where it has some there. */
 export class UpstreamReader implements RegistryReader {
-  readonly #client: UpstreamClient;
+  readonly #client: AuthorisingClient;
   readonly #base: URL;
 
-  constructor(url: string, client: UpstreamClient) {
+  constructor(url: string, client: AuthorisingClient) {
     this.#client = client;
     this.#base = new URL(url);
   }
@@ -104,7 +105,7 @@ export class UpstreamReader implements RegistryReader {
     const found: Descriptor[] = [];
     let query = artifactType === undefined ? '' : `artifactType=${encodeURIComponent(artifactType)}`;
     for (let page = 0; page < MAX_REFERRER_PAGES; page += 1) {
-      const endpoint: Endpoint = { kind: 'referrers', name: repository, digest };
+      const endpoint = { kind: 'referrers', name: repository, digest } as const;
       const response = await this.#get(endpoint, query, [['Accept', MEDIA_TYPE.ociIndex]], auth, signal);
       if (response === undefined) {
         if (page > 0) throw protocol('a page of referrers is missing');
@@ -124,7 +125,7 @@ export class UpstreamReader implements RegistryReader {
 
   /** undefined for 404. */
   async #get(
-    endpoint: Endpoint,
+    endpoint: EndpointOf<'blob' | 'manifest' | 'referrers'>,
     query: string,
     headers: HeaderList,
     auth: CallerAuthorization,
@@ -134,12 +135,8 @@ export class UpstreamReader implements RegistryReader {
     const credentials: HeaderList = auth === undefined ? [] : [['Authorization', auth]];
     let response: UpstreamResponse;
     try {
-      response = await this.#client.send({
-        method: 'GET',
-        url,
-        headers: [...headers, ...credentials],
-        signal,
-      });
+      const request = { method: 'GET', url, headers: [...headers, ...credentials], signal } as const;
+      response = await this.#client.send(request, `repository:${endpoint.name}:pull`);
     } catch (error) {
       signal.throwIfAborted();
       throw readError(error);
@@ -222,7 +219,9 @@ async function* emptyBytes(): AsyncGenerator<Uint8Array> {}
 function readError(error: unknown): unknown {
   if (error instanceof RegistryReadError) return error;
   const known = error instanceof RegistryError ? error : upstreamError(error);
-  const kind = known.fault.kind === 'upstream-protocol' ? 'protocol' : 'unavailable';
+  const { kind: told } = known.fault;
+  const kind =
+    told === 'upstream-denied' ? 'denied' : told === 'upstream-protocol' ? 'protocol' : 'unavailable';
   return new RegistryReadError({ kind }, `the registry cannot be read: ${known.fault.kind}`, {
     cause: error,
   });

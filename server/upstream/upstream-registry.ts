@@ -1,8 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { readWhole } from '../../schemas/body/read-body.ts';
-import type { UpstreamConfig } from '../config.ts';
 import { endpointPath } from '../distribution/endpoint.ts';
-import { errorAnswer } from '../errors.ts';
+import { errorAnswer, ociErrorOf } from '../errors.ts';
 import type {
   Endpoint,
   HeaderList,
@@ -11,7 +10,9 @@ import type {
   RegistryRequest,
 } from '../registry/registry.ts';
 import { RegistryError } from '../registry/registry-error.ts';
-import { requestHeaders, responseHeaders } from './headers.ts';
+import { repositoryName } from '../registry/repository-name.ts';
+import type { AuthorisingClient } from './authorising-client.ts';
+import { requestHeaders, responseHeaders, withoutCredentials } from './headers.ts';
 import { shieldedBody } from './shielded-body.ts';
 import { isWrapped, UploadLocations } from './upload-location.ts';
 import { discard, type UpstreamClient, type UpstreamResponse, upstreamError } from './upstream-client.ts';
@@ -25,34 +26,47 @@ export const MAX_ERROR_BODY_BYTES = 64 << 10;
  */
 export class UpstreamRegistry implements Registry {
   readonly #client: UpstreamClient;
+  readonly #authorised: AuthorisingClient;
   readonly #base: URL;
   readonly #locations: UploadLocations;
 
   /** `key` is what wrapped upload locations are authenticated with; replicas that share one share uploads. */
-  constructor(config: UpstreamConfig, client: UpstreamClient, key: Uint8Array = randomBytes(32)) {
+  constructor(
+    url: string,
+    client: UpstreamClient,
+    authorised: AuthorisingClient,
+    key: Uint8Array = randomBytes(32),
+  ) {
     this.#client = client;
-    this.#base = new URL(config.url);
+    this.#authorised = authorised;
+    this.#base = new URL(url);
     this.#locations = new UploadLocations(this.#base.origin, key);
   }
 
   async answer(request: RegistryRequest): Promise<RegistryAnswer> {
+    try {
+      return await this.#pass(request);
+    } catch (error) {
+      if (!(error instanceof RegistryError) || error.fault.kind !== 'upstream-denied') throw error;
+      // To whoever stands before this one, an answer like the upstream's own refusals.
+      const { body, ...rest } = errorAnswer(ociErrorOf(error));
+      return request.method === 'HEAD' || body === undefined ? rest : { ...rest, body };
+    }
+  }
+
+  async #pass(request: RegistryRequest): Promise<RegistryAnswer> {
     const hasBody =
       request.headers['transfer-encoding'] !== undefined ||
       Number(request.headers['content-length'] ?? 0) > 0;
     const url = this.#urlOf(request);
-    const sent = requestHeaders(request.rawHeaders, hasBody);
-    // A wrapped location may be on another host: the caller's credentials are not for that one.
-    const headers =
+    const headers = requestHeaders(request.rawHeaders, hasBody);
+    const { method, signal } = request;
+    const sent = { method, url, headers, signal, ...(hasBody ? { body: shieldedBody(request.body) } : {}) };
+    // A wrapped location may be on another host: no credentials are for that one.
+    const response =
       url.origin === this.#base.origin
-        ? sent
-        : sent.filter(([name]) => !/^(?:authorization|cookie)$/i.test(name));
-    const response = await this.#client.send({
-      method: request.method,
-      url,
-      headers,
-      signal: request.signal,
-      ...(hasBody ? { body: shieldedBody(request.body) } : {}),
-    });
+        ? await this.#authorised.send(sent, accessOf(request))
+        : await this.#client.send({ ...sent, headers: withoutCredentials(headers) });
     const back = this.#rewritten(request.endpoint, url, responseHeaders(response.headers));
     if (request.method === 'HEAD' || response.status === 204 || response.status === 304) {
       await discard(response);
@@ -108,6 +122,16 @@ export class UpstreamRegistry implements Registry {
     const target = URL.parse(text, url);
     return target?.origin === this.#base.origin ? `${target.pathname}${target.search}` : text;
   }
+}
+
+/** The access that a request needs, as token services have it (the distribution project's "Token Scope Documentation"). */
+function accessOf({ endpoint, method, query }: RegistryRequest): string {
+  if (endpoint.kind === 'base') return '';
+  const actions =
+    method === 'GET' || method === 'HEAD' ? 'pull' : method === 'DELETE' ? 'delete' : 'pull,push';
+  const access = `repository:${endpoint.name}:${actions}`;
+  const from = endpoint.kind === 'uploads' ? repositoryName(query.get('from') ?? '') : undefined;
+  return from === undefined ? access : `${access} repository:${from}:pull`;
 }
 
 /**

@@ -20,7 +20,12 @@ describe('ServerConfigSchema', () => {
     const loaded = load([]);
     assert.equal(loaded.kind, 'config');
     if (loaded.kind !== 'config') return;
-    assert.deepEqual(loaded.value.listen, { host: '127.0.0.1', port: 8090, idleTimeoutMs: 120_000 });
+    assert.deepEqual(loaded.value.listen, {
+      host: '127.0.0.1',
+      port: 8090,
+      names: [],
+      idleTimeoutMs: 120_000,
+    });
     assert.equal(loaded.value.upstream, undefined);
   });
 
@@ -65,23 +70,23 @@ describe('ServerConfigSchema', () => {
     ['an upstream without a URL', ['--upstream-ca-file', '/x'], /^upstream\.url: missing/],
     [
       'certificates for plain http',
-      ['--upstream-url', 'http://x', '--upstream-ca-file', '/x'],
+      ['--upstream-url', 'http://127.0.0.1:1', '--upstream-ca-file', '/x'],
       /^upstream\.caFile: /,
     ],
     [
       'access control before an upstream',
-      ['--upstream-url', 'http://x', '--access-htpasswd-file', '/u'],
+      ['--upstream-url', 'https://x', '--access-htpasswd-file', '/u'],
       /^access: /,
     ],
     [
       'rules that are none',
       ['--access-rules', '[{"repositories":"a","users":"all","allow":[]}]'],
-      /^--access-rules: /,
+      /^--access-rules\[0\]/,
     ],
     [
       'a rule with a word too many',
       ['--access-rules', '[{"repositories":"a","users":"anonymous","allow":[],"x":1}]'],
-      /^--access-rules: /,
+      /^--access-rules\[0\]/,
     ],
     ['a certificate without its key', ['--tls-cert-file', '/c'], /^tls\.keyFile: missing/],
     [

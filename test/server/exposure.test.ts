@@ -28,6 +28,14 @@ describe('exposures()', () => {
     ['open repositories with TLS', [...ALL, ...TLS], [/everybody/]],
     ['passwords over plain HTTP', [...ALL, ...USERS], [/passwords of users can be read/]],
     ['plain HTTP before an upstream', [...ALL, '--upstream-url', 'https://r.test'], [/plain HTTP/]],
+    [
+      'credentials of its own at an upstream',
+      [
+        ...[...ALL, ...TLS, '--upstream-url', 'https://r.test'],
+        ...['--upstream-username', 'robot', '--upstream-password-file', '/p'],
+      ],
+      [/may do at the upstream r\.test what/],
+    ],
     ['a rule that lets everybody push', [...ALL, ...TLS, '--access-rules', OPEN], [/change drop\/\*\*/]],
   ];
   for (const [what, argv, warnings] of CASES) {

@@ -11,21 +11,16 @@ import { EmbeddedReader } from '../../server/registry/embedded/embedded-reader.t
 import { EmbeddedRegistry } from '../../server/registry/embedded/embedded-registry.ts';
 import type { Registry } from '../../server/registry/registry.ts';
 import { RegistryError } from '../../server/registry/registry-error.ts';
+import { AuthorisingClient } from '../../server/upstream/authorising-client.ts';
 import { UpstreamClient } from '../../server/upstream/upstream-client.ts';
 import { UpstreamReader } from '../../server/upstream/upstream-reader.ts';
 import { LocalApp } from '../support/local-app.ts';
 import { type Script, ScriptedServer } from '../support/scripted-server.ts';
+import { upstreamConfig } from '../support/upstream-config.ts';
 
 const NAME = 'team/app';
 /** Far more than the buffers of a socket hold. */
 const BLOB_BYTES = 8 << 20;
-const TIMEOUTS = {
-  connectTimeoutMs: 2000,
-  readTimeoutMs: 5000,
-  headerTimeoutMs: 5000,
-  idleTimeoutMs: 5000,
-  connections: 8,
-};
 
 async function fill(
   registry: EmbeddedRegistry,
@@ -93,10 +88,11 @@ async function upstreamBench(wrap: (registry: Registry) => Registry): Promise<Re
   const registry = new EmbeddedRegistry(dir, Date.now);
   const held = await fill(registry);
   const app = await LocalApp.start(wrap(registry));
-  const client = new UpstreamClient({ url: app.url, ...TIMEOUTS });
+  const config = upstreamConfig(app.url);
+  const client = new UpstreamClient(config);
   return {
     ...held,
-    reader: new UpstreamReader(app.url, client),
+    reader: new UpstreamReader(app.url, new AuthorisingClient(config, client)),
     [Symbol.asyncDispose]: async () => {
       await client.close();
       await app[Symbol.asyncDispose]();
@@ -139,14 +135,10 @@ describe('UpstreamReader', () => {
     use: (reader: UpstreamReader, upstream: ScriptedServer) => Promise<T>,
   ): Promise<T> {
     await using upstream = await ScriptedServer.start(script);
-    const client = new UpstreamClient({
-      url: upstream.url,
-      ...TIMEOUTS,
-      readTimeoutMs: 200,
-      idleTimeoutMs: 200,
-    });
+    const config = upstreamConfig(upstream.url, { readTimeoutMs: 200, idleTimeoutMs: 200 });
+    const client = new UpstreamClient(config);
     try {
-      return await use(new UpstreamReader(upstream.url, client), upstream);
+      return await use(new UpstreamReader(upstream.url, new AuthorisingClient(config, client)), upstream);
     } finally {
       await client.close();
     }

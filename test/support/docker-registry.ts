@@ -6,6 +6,8 @@ import { freePort } from '../../scripts/lib/free-port.ts';
 export interface DockerRegistryOptions {
   /** Instead of a free port of loopback. */
   readonly host?: string;
+  /** The section `auth` of its configuration; without it everybody may do everything. */
+  readonly auth?: string;
   /** Whom it tells of events, and with which Authorization. */
   readonly notify?: { readonly url: string; readonly authorization: string };
 }
@@ -35,7 +37,7 @@ export class DockerRegistry implements AsyncDisposable {
 
   static async start(directory: string, options: DockerRegistryOptions = {}): Promise<DockerRegistry> {
     const host = options.host ?? `127.0.0.1:${await freePort()}`;
-    const { notify } = options;
+    const { notify, auth = '' } = options;
     const config = join(directory, 'registry.yml');
     await writeFile(
       config,
@@ -44,7 +46,8 @@ storage:
   filesystem: { rootdirectory: ${join(directory, 'blobs')} }
   delete: { enabled: true }
 http: { addr: "${host}" }
-${notify === undefined ? '' : notifications(notify)}`,
+${notify === undefined ? '' : notifications(notify)}${auth}
+`,
     );
     const server = await Server.start(
       { command: 'docker-registry', args: ['serve', config], logFile: join(directory, 'registry.log') },
@@ -56,4 +59,27 @@ ${notify === undefined ? '' : notifications(notify)}`,
   async [Symbol.asyncDispose](): Promise<void> {
     await this.server.stop();
   }
+}
+
+/** Logins for `auth: { htpasswd: … }`, as `htpasswd -B` makes them: docker-registry takes no other kind. */
+export const HTPASSWD: Readonly<
+  Record<'alice' | 'bob', { readonly password: string; readonly line: string }>
+> = {
+  alice: {
+    password: 'wonderland',
+    line: 'alice:$2b$05$MgnEWRwDmTOZN4p.sTZR2uHL2UAIsuYL3tL9ioB/GWO4v5ZH9svdO',
+  },
+  bob: { password: 'builder', line: 'bob:$2b$05$3fv7ZM01AGcU1WqkGFms1uXtFD9ggOm3TdwU.JOKvo1MKFZihIuHK' },
+};
+
+/** The section that asks for one of those logins. */
+export async function htpasswdAuth(directory: string): Promise<string> {
+  const file = join(directory, 'htpasswd');
+  await writeFile(
+    file,
+    `${Object.values(HTPASSWD)
+      .map(({ line }) => line)
+      .join('\n')}\n`,
+  );
+  return `auth: { htpasswd: { realm: test, path: ${file} } }`;
 }

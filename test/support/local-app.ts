@@ -2,6 +2,8 @@ import { pino } from 'pino';
 import { createApp } from '../../server/app.ts';
 import { type HttpServer, listen } from '../../server/http-server.ts';
 import type { Registry } from '../../server/registry/registry.ts';
+import { type Route, RouteTable } from '../../server/routing/route-table.ts';
+import { RoutingRegistry } from '../../server/routing/routing-registry.ts';
 
 export interface LocalAppOptions {
   readonly namespace?: string;
@@ -20,9 +22,11 @@ export class LocalApp implements AsyncDisposable {
   }
 
   static async start(registry: Registry, { namespace, onLog }: LocalAppOptions = {}): Promise<LocalApp> {
+    const hosts = namespace === undefined ? 'any' : [namespace];
+    const route: Route = { hosts, isDefault: true };
     const app = createApp({
-      registry,
-      distribution: namespace === undefined ? {} : { namespace },
+      registry: new RoutingRegistry(new RouteTable([{ route, registry }])),
+      distribution: {},
       routes: [],
       health: { checks: [], draining: () => false, onFailure: () => undefined },
       logger: pino({ level: onLog === undefined ? 'silent' : 'info' }, { write: onLog ?? (() => undefined) }),

@@ -1,4 +1,4 @@
-import type { Credentials } from '../../schemas/registry-auth/credentials.ts';
+import type { Login } from '../../schemas/registry-auth/credentials.ts';
 import type { TokenScope } from '../../schemas/registry-auth/registry-auth.ts';
 
 /** Which registry behind the proxy, which of its repositories, and whose credentials it is asked with. */
@@ -6,7 +6,7 @@ export type AuthScope = {
   /** Empty for the proxy's default registry. */
   readonly host: string;
   readonly repository: string;
-  readonly credentials: () => Promise<Credentials | undefined>;
+  readonly credentials: () => Promise<Login | undefined>;
 };
 
 /** What a worker wants of a repository is to pull. */

@@ -15,7 +15,7 @@ import { asStoreError, isStoreFault } from '../store/store-error.ts';
 import type { BackoffOptions } from './backoff.ts';
 import { BundleFeed } from './bundle-feed.ts';
 import { type OpenedBundle, openBundle } from './bundle-opening.ts';
-import type { Credentials } from '../../schemas/registry-auth/credentials.ts';
+import type { Login } from '../../schemas/registry-auth/credentials.ts';
 import { isTransient } from './download-error.ts';
 import { type DownloadCounts, ImageDownload } from './image-download.ts';
 import type { ProxyClient } from './proxy-client.ts';
@@ -35,7 +35,7 @@ export type DownloadsDeps = {
   readonly collector: Collector;
   readonly room: Room;
   /** The daemon's own credentials for a registry host. */
-  readonly credentialsOf: (host: string) => Promise<Credentials | undefined>;
+  readonly credentialsOf: (host: string) => Promise<Login | undefined>;
   readonly trust: TrustPolicy;
   readonly backoff: BackoffOptions;
   readonly demandDistanceBytes: number;
@@ -56,7 +56,7 @@ export type DownloadOrder = {
   readonly platform: Platform;
   /** `name@digest`s named by the user; those at hand are added. */
   readonly from: readonly string[];
-  readonly credentials?: Credentials | undefined;
+  readonly credentials?: Login | undefined;
 };
 
 /** An image whose metadata is here and whose contents arrive. */
@@ -354,7 +354,7 @@ export class Downloads implements ContentDemand {
     return known ? this.#deps.documents.get(tocDigest) : undefined;
   }
 
-  #scopeOf(host: string, repository: string, credentials?: Credentials): AuthScope {
+  #scopeOf(host: string, repository: string, credentials?: Login): AuthScope {
     const own = () => this.#deps.credentialsOf(host);
     return { host, repository, credentials: credentials === undefined ? own : async () => credentials };
   }

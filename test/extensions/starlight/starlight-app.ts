@@ -5,6 +5,7 @@ import type { Directory } from '../../../extensions/starlight/directory.ts';
 import { ImageStore } from '../../../extensions/starlight/image-store.ts';
 import { Ingester } from '../../../extensions/starlight/ingest.ts';
 import type { RegistryReader } from '../../../extensions/starlight/registry-reader.ts';
+import type { RepositoryChoice } from '../../../extensions/starlight/repository-choice.ts';
 import { Reporter } from '../../../extensions/starlight/report.ts';
 import { starlightRoutes } from '../../../extensions/starlight/routes.ts';
 import { createApp } from '../../../server/app.ts';
@@ -53,13 +54,15 @@ export class StarlightApp implements AsyncDisposable {
       cache: cache ?? new MemoryBundleCache(limits),
       onError: (error) => errors.push(error),
     });
-    const registries = (ns: string | undefined) =>
-      ns === undefined || namespace === undefined || ns === namespace ? { key: 'origin', reader } : undefined;
+    const repositories: RepositoryChoice = (ns, name) =>
+      ns === undefined || namespace === undefined || ns === namespace
+        ? { registry: 'origin', name, reader }
+        : undefined;
     const reporter = new Reporter(directory, images);
     const app = createApp({
       registry: { answer: () => Promise.resolve({ status: 418, headers: [] }) },
       distribution: {},
-      routes: [starlightRoutes({ registries, delta, ingester, reporter, token })],
+      routes: [starlightRoutes({ repositories, delta, ingester, reporter, token })],
       health: { checks: [], draining: () => false, onFailure: () => undefined },
       logger: pino({ level: 'silent' }),
       nowMs: () => performance.now(),

@@ -51,6 +51,21 @@ for (const [name, source] of SOURCES) {
       it(`finds ${what}`, async () => assert.deepEqual(await find(config, host), user));
     }
 
+    const identity: readonly (readonly [string, object])[] = [
+      ['of its own field', { identitytoken: 'id' }],
+      ['beside a password', { ...auth, identitytoken: 'id' }],
+      ['under the name <token>', { auth: base64('<token>:id') }],
+      ['apart, under that name', { username: '<token>', password: 'id' }],
+    ];
+    for (const [what, entry] of identity) {
+      it(`finds an identity token ${what}`, async () => {
+        assert.deepEqual(await find({ auths: { a: entry } }, 'a'), { identityToken: 'id' });
+      });
+    }
+    it('takes an empty identity token for none', async () => {
+      assert.deepEqual(await find({ auths: { a: { ...auth, identitytoken: '' } } }, 'a'), user);
+    });
+
     const absent: readonly (readonly [string, unknown, string])[] = [
       ['another host', { auths: { a: auth } }, 'b'],
       ['another port', { auths: { 'a:1': auth } }, 'a:2'],
@@ -95,6 +110,8 @@ describe('helpers', () => {
     const program = `#!/bin/sh
 read -r host || true
 case "$host" in
+  token) printf '{"Username":"<token>","Secret":"id"}' ;;
+  long) head -c 2000000 /dev/zero | tr '\\0' ' '; printf '{"Username":"u","Secret":"p"}' ;;
   helped|https://index.docker.io/v1/) printf '{"Username":"%s","Secret":"pw"}' "$host" ;;
   *) echo 'credentials not found'; exit 1 ;;
 esac
@@ -127,6 +144,8 @@ esac
       'other',
       user,
     ],
+    ['one gives an identity token', { credsStore: 'fake' }, 'token', { identityToken: 'id' }],
+    ['one says far too much', { credsStore: 'fake' }, 'long', undefined],
     ['there is no such program', { credsStore: 'absent' }, 'helped', undefined],
   ];
   for (const [what, config, host, expected] of rows) {

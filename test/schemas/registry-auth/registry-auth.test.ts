@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Agent } from 'undici';
-import type { Credentials } from '../../../schemas/registry-auth/credentials.ts';
+import type { Login } from '../../../schemas/registry-auth/credentials.ts';
 import {
   RegistryAuth,
   type RegistryAuthOptions,
@@ -11,7 +11,7 @@ import {
 import type { RegistryAuthErrorKind } from '../../../schemas/registry-auth/registry-auth-error.ts';
 
 const signal = new AbortController().signal;
-const login: Credentials = { username: 'me', password: 'secret' };
+const login: Login = { username: 'me', password: 'secret' };
 const ACCESS = 'repository:a/b:pull repository:c:pull';
 
 describe('RegistryAuth', () => {
@@ -19,11 +19,13 @@ describe('RegistryAuth', () => {
   let server: Server;
   let realm = '';
   let asked: { url: string; authorization: string | undefined }[] = [];
+  let bodies: string[] = [];
   let answer: RequestListener = (_, response) => response.end('{"token":"t"}');
   let nowMs = 0;
   before(async () => {
     server = createServer((request, response) => {
       asked.push({ url: request.url ?? '', authorization: request.headers.authorization });
+      request.on('data', (data: Buffer) => bodies.push(data.toString()));
       answer(request, response);
     });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -31,6 +33,7 @@ describe('RegistryAuth', () => {
   });
   beforeEach(() => {
     asked = [];
+    bodies = [];
     nowMs = 1_000_000;
     answer = (_, response) => response.end('{"token":"t"}');
   });
@@ -44,7 +47,7 @@ describe('RegistryAuth', () => {
       ...{ dispatcher, timeoutMs: 5000, nowMs: () => nowMs, access: 'own', insecure: false },
       ...options,
     });
-  const scope = (credentials?: Credentials, host = 'r.example'): TokenScope => ({
+  const scope = (credentials?: Login, host = 'r.example'): TokenScope => ({
     host,
     access: ACCESS,
     credentials: async () => credentials,
@@ -76,6 +79,8 @@ describe('RegistryAuth', () => {
     ['challenged', ',service="s",scope="x y"', '/token?service=s&scope=x&scope=y'],
     ['challenged', ',scope=""', `/token?${own}`],
     ['challenged', '', `/token?${own}`],
+    ['both', ',scope="x repository:c:pull"', `/token?${own}&scope=x`],
+    ['both', '', `/token?${own}`],
   ];
   for (const [access, rest, url] of questions) {
     it(`asks for the ${access} access after ${JSON.stringify(rest)}`, async () => {
@@ -105,6 +110,82 @@ describe('RegistryAuth', () => {
       assert.equal(one.known(scope()), undefined);
     });
   }
+
+  const issued = (agoMs: number) => new Date(1_000_000 - agoMs).toISOString();
+  const ages: readonly (readonly [string, object, lastMs: number])[] = [
+    ['from when it was issued', { token: 't', expires_in: 300, issued_at: issued(100_000) }, 189_999],
+    [
+      'from now if issued in the future',
+      { token: 't', expires_in: 300, issued_at: issued(-50_000) },
+      289_999,
+    ],
+    ['from now if it would be over', { token: 't', expires_in: 300, issued_at: issued(400_000) }, 289_999],
+    ['from now if issued at no time', { token: 't', expires_in: 300, issued_at: 'soon' }, 289_999],
+  ];
+  for (const [what, value, lastMs] of ages) {
+    it(`counts a token's life ${what}`, async () => {
+      json(value);
+      const one = auth();
+      await one.answer(scope(login), `Bearer realm="${realm}"`, signal);
+      nowMs += lastMs;
+      assert.equal(one.known(scope()), 'Bearer t');
+      nowMs += 1;
+      assert.equal(one.known(scope()), undefined);
+    });
+  }
+
+  it('exchanges an identity token by OAuth 2, and never puts it into a URL or header', async () => {
+    json({ access_token: 'a' });
+    const identity = { identityToken: 'secret+token' };
+    const header = `Bearer realm="${realm}",service="s"`;
+    assert.equal(await auth().answer(scope(identity), header, signal), 'Bearer a');
+    assert.deepEqual(asked, [{ url: '/token', authorization: undefined }]);
+    assert.deepEqual(Object.fromEntries(new URLSearchParams(bodies.join(''))), {
+      grant_type: 'refresh_token',
+      refresh_token: 'secret+token',
+      client_id: 'starlight',
+      service: 's',
+      scope: ACCESS,
+    });
+    await assert.rejects(auth().answer(scope(identity), 'Basic realm="x"', signal), { kind: 'unauthorized' });
+  });
+
+  it('gives nobody what was given to another caller', async () => {
+    const one = auth();
+    await one.answer({ ...scope(login), caller: 'a' }, `Bearer realm="${realm}"`, signal);
+    assert.equal(one.known({ ...scope(), caller: 'a' }), 'Bearer t');
+    assert.equal(one.known({ ...scope(), caller: 'b' }), undefined);
+    assert.equal(one.known(scope()), undefined);
+  });
+
+  it('asks once for all who want the same at once, and separately for each caller', async () => {
+    const one = auth();
+    const ask = (caller: string) =>
+      one.answer({ ...scope(login), caller }, `Bearer realm="${realm}"`, signal);
+    await Promise.all([ask('a'), ask('a'), ask('b'), ask('a')]);
+    assert.equal(asked.length, 2);
+  });
+
+  it('forgets the answer that was refused, and not the next', async () => {
+    const one = auth();
+    const first = await one.answer(scope(login), `Bearer realm="${realm}"`, signal);
+    json({ token: 'next' });
+    await one.answer(scope(login), `Bearer realm="${realm}"`, signal);
+    one.forget(scope(), first);
+    assert.equal(one.known(scope()), 'Bearer next');
+    one.forget(scope(), 'Bearer next');
+    assert.equal(one.known(scope()), undefined);
+  });
+
+  it('keeps a bounded number, the last used', async () => {
+    const one = auth();
+    const ask = (n: number) => one.answer({ ...scope(login), access: `${n}` }, 'Basic realm="x"', signal);
+    const known = (n: number) => one.known({ host: 'r.example', access: `${n}` }) !== undefined;
+    for (let n = 0; n < 1024; n += 1) await ask(n);
+    assert.ok(known(0)); // used again, so that 1 is the oldest
+    await ask(1024);
+    assert.deepEqual([known(0), known(1), known(2), known(1024)], [true, false, true, true]);
+  });
 
   const refusals: readonly (readonly [string, RequestListener, RegistryAuthErrorKind])[] = [
     ['401', (_, response) => response.writeHead(401).end(), 'unauthorized'],

@@ -1,11 +1,14 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { MirrorConfig, UpstreamConfig } from '../../../server/config.ts';
+import type { MirrorConfig } from '../../../server/config.ts';
 import { Mirrors } from '../../../server/mirror/mirrors.ts';
+import { AuthorisingClient } from '../../../server/upstream/authorising-client.ts';
 import { UpstreamClient } from '../../../server/upstream/upstream-client.ts';
+import type { UpstreamConfig } from '../../../server/upstream/upstream-config.ts';
 import { UpstreamRegistry } from '../../../server/upstream/upstream-registry.ts';
 import { LocalApp } from '../../support/local-app.ts';
+import { upstreamConfig } from '../../support/upstream-config.ts';
 import { Origin } from './origin.ts';
 
 export interface FrontOptions {
@@ -59,21 +62,21 @@ export class Front implements AsyncDisposable {
     const origin = options.origin ?? (await Origin.start());
     const dir = options.dir ?? (await mkdtemp(join(tmpdir(), 'starlight-mirror-')));
     const log: string[] = [];
-    const upstream: UpstreamConfig = {
-      url: origin.url,
-      connectTimeoutMs: 2_000,
+    const upstream = upstreamConfig(origin.url, {
       readTimeoutMs: 30_000,
       headerTimeoutMs: 30_000,
       idleTimeoutMs: 30_000,
       connections: 128,
       ...options.upstream,
-    };
+    });
     const client = new UpstreamClient(upstream);
     const mirrors = await Mirrors.open(
       { dir, ...MIRROR, ...options.mirror },
       { warn: (fields, message) => log.push(`${message} ${JSON.stringify(fields)}`) },
     );
-    const registry = await mirrors.before(upstream.url, new UpstreamRegistry(upstream, client));
+    const authorised = new AuthorisingClient(upstream, client);
+    const passing = new UpstreamRegistry(upstream.url, client, authorised);
+    const registry = await mirrors.before('origin', upstream.url, passing);
     const app = await LocalApp.start(registry);
     return new Front({ origin, mirrors, dir, log, app, client }, options);
   }

@@ -3,11 +3,13 @@ import { once } from 'node:events';
 import { get, type IncomingMessage, request } from 'node:http';
 import { connect, createServer as createTcpServer } from 'node:net';
 import { gzipSync } from 'node:zlib';
-import type { UpstreamConfig } from '../../../server/config.ts';
+import { AuthorisingClient } from '../../../server/upstream/authorising-client.ts';
 import { UpstreamClient } from '../../../server/upstream/upstream-client.ts';
+import type { UpstreamConfig } from '../../../server/upstream/upstream-config.ts';
 import { MAX_ERROR_BODY_BYTES, UpstreamRegistry } from '../../../server/upstream/upstream-registry.ts';
 import { LocalApp, type LocalAppOptions } from '../../support/local-app.ts';
 import { type Script, ScriptedServer } from '../../support/scripted-server.ts';
+import { upstreamConfig } from '../../support/upstream-config.ts';
 
 const DIGEST = `sha256:${'a'.repeat(64)}`;
 const BLOB = `/v2/a/blobs/${DIGEST}`;
@@ -29,17 +31,12 @@ class Front implements AsyncDisposable {
     options: LocalAppOptions = {},
   ): Promise<Front> {
     const upstream = await ScriptedServer.start(script);
-    const full = {
-      url: upstream.url,
-      connectTimeoutMs: 2000,
-      readTimeoutMs: 5000,
-      headerTimeoutMs: 5000,
-      idleTimeoutMs: 5000,
-      connections: 8,
-      ...config,
-    };
+    const full = upstreamConfig(upstream.url, config);
     const client = new UpstreamClient(full);
-    const app = await LocalApp.start(new UpstreamRegistry(full, client), options);
+    const app = await LocalApp.start(
+      new UpstreamRegistry(full.url, client, new AuthorisingClient(full, client)),
+      options,
+    );
     return new Front(upstream, app, client);
   }
 
@@ -471,7 +468,7 @@ describe('UpstreamRegistry, namespaces and logs', () => {
     [undefined, '', 200, undefined],
     [undefined, '?ns=docker.io', 200, 'docker.io'],
     ['docker.io', '?ns=docker.io', 200, 'docker.io'],
-    ['docker.io', '', 200, undefined],
+    ['docker.io', '', 200, 'docker.io'],
     ['docker.io', '?ns=ghcr.io', 404, undefined],
     [undefined, '?ns=a%20b', 400, undefined],
     [undefined, '?ns=', 400, undefined],

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { SingleFlight } from '../../../extensions/starlight/single-flight.ts';
+import { SingleFlight } from '../../../schemas/concurrency/single-flight.ts';
 
 const SIGNAL = new AbortController().signal;
 

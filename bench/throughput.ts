@@ -63,6 +63,12 @@ stack.use(embedded);
 const upstream = ['--upstream-url', `http://${registry.host}`];
 const [passing, passingHost] = await startProxy(await directory('passing'), upstream);
 stack.use(passing);
+const cacheDirectory = await directory('cached');
+const [cached, cachedHost] = await startProxy(cacheDirectory, [
+  ...upstream,
+  ...['--mirror-dir', join(cacheDirectory, 'mirror'), '--mirror-max-bytes', String(4 * BLOB_BYTES)],
+]);
+stack.use(cached);
 await push(registry.host, image);
 await push(embeddedHost, image);
 
@@ -70,6 +76,7 @@ const targets: readonly Target[] = [
   { name: 'nginx, a file', host: nginxHost, server: nginx },
   { name: 'docker-registry', host: registry.host, server: registry.server },
   { name: 'proxy, embedded', host: embeddedHost, server: embedded },
+  { name: 'proxy, cached', host: cachedHost, server: cached },
   { name: 'proxy, passed through', host: passingHost, server: passing },
 ];
 

@@ -104,7 +104,7 @@ async function openUpstream(
   const authorised = new AuthorisingClient(upstream, client);
   const passing = new UpstreamRegistry(url, client, authorised);
   const registry = await mirrors.before(key, url, completed(passing, limits.manifestBytes));
-  const reader = new UpstreamReader(url, authorised);
+  const reader = new UpstreamReader(url, authorised, registry);
   const send = (request: UpstreamRequest) => authorised.send(request, CATALOG_ACCESS);
   return {
     registry,

@@ -1,3 +1,4 @@
+import { addAbortSignal, Readable } from 'node:stream';
 import { readWhole } from '../../schemas/body/read-body.ts';
 import {
   type BlobRange,
@@ -12,7 +13,7 @@ import { MANIFEST_MEDIA_TYPES, MEDIA_TYPE } from '../../schemas/oci/media-types.
 import { isTag } from '../../schemas/oci/reference.ts';
 import { type Descriptor, DocumentError, parseIndex } from '../../schemas/oci/types.ts';
 import { endpointPath } from '../distribution/endpoint.ts';
-import type { EndpointOf, HeaderList } from '../registry/registry.ts';
+import type { EndpointOf, HeaderList, Registry } from '../registry/registry.ts';
 import { RegistryError } from '../registry/registry-error.ts';
 import { ownedBytes } from '../registry/owned-bytes.ts';
 import { repositoryName } from '../registry/repository-name.ts';
@@ -24,14 +25,27 @@ import { discard, type UpstreamResponse, upstreamError } from './upstream-client
 const MAX_DOCUMENT_BYTES = 4 << 20;
 const MAX_REFERRER_PAGES = 100;
 
+/** An answer, of the upstream or of what stands before it. */
+interface Answered {
+  readonly status: number;
+  readonly headers: HeaderList;
+  readonly body: Readable;
+}
+
 /** Reads an upstream registry with the caller's own credentials, or with the proxy's where it has some there. */
 export class UpstreamReader implements RegistryReader {
   readonly #client: AuthorisingClient;
   readonly #base: URL;
+  readonly #blobs: Registry;
 
-  constructor(url: string, client: AuthorisingClient) {
+  /**
+   * @param blobs answers for blobs: the upstream with what keeps its blobs before it, so that it sends each once. What
+   * a tag names is always asked of the upstream itself: whoever notifies of a tag means what it is now.
+   */
+  constructor(url: string, client: AuthorisingClient, blobs: Registry) {
     this.#client = client;
     this.#base = new URL(url);
+    this.#blobs = blobs;
   }
 
   async manifest(
@@ -73,7 +87,7 @@ export class UpstreamReader implements RegistryReader {
     if (range?.length === 0) return { sizeBytes: 0, bytes: emptyBytes() };
     const end = range === undefined ? 0 : range.offset + range.length - 1;
     const headers: HeaderList = range === undefined ? [] : [['Range', `bytes=${range.offset}-${end}`]];
-    const response = await this.#get({ kind: 'blob', name: repository, digest }, '', headers, auth, signal);
+    const response = await this.#blob({ kind: 'blob', name: repository, digest }, headers, auth, signal);
     if (response === undefined) return undefined;
     const sizeBytes = Number(headerValue(response.headers, 'content-length') ?? Number.NaN);
     try {
@@ -88,7 +102,7 @@ export class UpstreamReader implements RegistryReader {
       }
       return { sizeBytes: range.length, bytes: exactly(response, range.length, signal) };
     } catch (error) {
-      await discard(response);
+      response.body.destroy();
       throw error;
     }
   }
@@ -124,6 +138,48 @@ export class UpstreamReader implements RegistryReader {
   }
 
   /** undefined for 404. */
+  async #blob(
+    endpoint: EndpointOf<'blob'>,
+    headers: HeaderList,
+    auth: CallerAuthorization,
+    signal: AbortSignal,
+  ): Promise<Answered | undefined> {
+    const sent: HeaderList = [
+      ...headers,
+      ...(auth === undefined ? [] : ([['Authorization', auth]] as const)),
+    ];
+    signal.throwIfAborted();
+    let answered: Answered;
+    try {
+      const {
+        status,
+        headers: told,
+        body = new Uint8Array(),
+      } = await this.#blobs.answer({
+        endpoint,
+        method: 'GET',
+        query: new URLSearchParams(),
+        rawQuery: '',
+        headers: Object.fromEntries(sent.map(([name, value]) => [name.toLowerCase(), value])),
+        rawHeaders: sent.flat(),
+        body: Readable.from([], { objectMode: false }),
+        signal,
+      });
+      const stream = body instanceof Readable ? body : Readable.from([body], { objectMode: false });
+      // Whoever reads is told of an error; without a reader nobody is, and that is no fault.
+      stream.on('error', () => undefined);
+      // What is kept on disk knows nothing of the signal.
+      answered = { status, headers: told, body: addAbortSignal(signal, stream) };
+    } catch (error) {
+      signal.throwIfAborted();
+      throw readError(error);
+    }
+    if (answered.status === 200 || answered.status === 206) return answered;
+    answered.body.destroy();
+    return refusal(answered);
+  }
+
+  /** undefined for 404. */
   async #get(
     endpoint: EndpointOf<'blob' | 'manifest' | 'referrers'>,
     query: string,
@@ -147,7 +203,7 @@ export class UpstreamReader implements RegistryReader {
   }
 }
 
-function refusal({ status, headers }: UpstreamResponse): undefined {
+function refusal({ status, headers }: Pick<Answered, 'status' | 'headers'>): undefined {
   if (status === 404) return undefined;
   if (status === 401) {
     const challenges = headerValues(headers, 'www-authenticate');
@@ -187,16 +243,12 @@ function index(bytes: Uint8Array): Descriptor[] {
 }
 
 /** The body, which must have exactly the size announced. */
-function exactly(
-  response: UpstreamResponse,
-  sizeBytes: number,
-  signal: AbortSignal,
-): AsyncIterable<Uint8Array> {
+function exactly(response: Answered, sizeBytes: number, signal: AbortSignal): AsyncIterable<Uint8Array> {
   return ownedBytes(response.body, counted(response, sizeBytes, signal));
 }
 
 async function* counted(
-  response: UpstreamResponse,
+  response: Answered,
   sizeBytes: number,
   signal: AbortSignal,
 ): AsyncGenerator<Uint8Array> {

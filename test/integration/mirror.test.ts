@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
@@ -9,11 +10,13 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { run } from '../../scripts/lib/child.ts';
 import { freePort } from '../../scripts/lib/free-port.ts';
 import { unmountBelow } from '../../scripts/lib/mounts.ts';
+import { convertedLayout } from '../support/converted-layout.ts';
 import { DockerRegistry } from '../support/docker-registry.ts';
 import { originRequests } from '../support/origin-log.ts';
 import { ProxyProcess } from '../support/proxy-process.ts';
 import { ScriptedServer } from '../support/scripted-server.ts';
 import { skip } from '../support/skip.ts';
+import { file } from '../support/tar.ts';
 import { pattern, sha256 } from '../server/mirror/origin.ts';
 
 const MIB = 1 << 20;
@@ -129,6 +132,29 @@ describe('the mirror cache, in a proxy before a real registry', function () {
       asked.reduce((sum, one) => sum + one.sizeBytes, 0),
       imageBytes,
     );
+  });
+
+  it('makes delta bundles of what it has kept', async () => {
+    await using origin = await DockerRegistry.start(directory);
+    const contents = [randomBytes(700_000), randomBytes(400_000)];
+    const layers = [contents.map((bytes, at) => file(`f${at}`, bytes))];
+    await convertedLayout(join(directory, 'layout'), 'v1', layers);
+    await run('skopeo', [
+      ...['--insecure-policy', 'copy', '-q', '--preserve-digests', '--dest-tls-verify=false'],
+      ...[`oci:${join(directory, 'layout')}:v1`, `docker://${origin.host}/a/b:v1`],
+    ]);
+    // Without hot bundles, each is made anew.
+    const own = flags(`http://${origin.host}`, mirrorDir, '--cache-max-bytes', '0');
+    await using proxy = await ProxyProcess.start(home, own);
+    const log = join(directory, 'registry.log');
+    const blobGets = async () =>
+      (await originRequests(log)).filter(({ method, path }) => method === 'GET' && path.includes('/blobs/'));
+    const url = `${proxy.url}/starlight/delta?to=a/b:v1`;
+    const first = await bytesOf(url);
+    const before = await blobGets();
+    assert.ok(first.length > 1_000_000 && before.length > 0);
+    assert.ok((await bytesOf(url)).equals(first));
+    assert.deepEqual((await blobGets()).slice(before.length), []);
   });
 
   it('serves what it has kept after a restart, for one question each', async () => {

@@ -11,9 +11,11 @@ import { EmbeddedReader } from '../../server/registry/embedded/embedded-reader.t
 import { EmbeddedRegistry } from '../../server/registry/embedded/embedded-registry.ts';
 import type { Registry } from '../../server/registry/registry.ts';
 import { RegistryError } from '../../server/registry/registry-error.ts';
+import { Mirrors } from '../../server/mirror/mirrors.ts';
 import { AuthorisingClient } from '../../server/upstream/authorising-client.ts';
 import { UpstreamClient } from '../../server/upstream/upstream-client.ts';
 import { UpstreamReader } from '../../server/upstream/upstream-reader.ts';
+import { UpstreamRegistry } from '../../server/upstream/upstream-registry.ts';
 import { LocalApp } from '../support/local-app.ts';
 import { type Script, ScriptedServer } from '../support/scripted-server.ts';
 import { upstreamConfig } from '../support/upstream-config.ts';
@@ -21,6 +23,14 @@ import { upstreamConfig } from '../support/upstream-config.ts';
 const NAME = 'team/app';
 /** Far more than the buffers of a socket hold. */
 const BLOB_BYTES = 8 << 20;
+const HOUR_MS = 3_600_000;
+const MIRROR = {
+  grantMs: HOUR_MS,
+  tagMs: HOUR_MS,
+  staleMs: HOUR_MS,
+  circuitFailures: 5,
+  circuitOpenMs: HOUR_MS,
+};
 
 async function fill(
   registry: EmbeddedRegistry,
@@ -83,17 +93,25 @@ async function embeddedBench(): Promise<ReaderBench> {
   };
 }
 
-async function upstreamBench(wrap: (registry: Registry) => Registry): Promise<ReaderBench> {
+/** @param mirrored with a cache of blobs before the upstream. */
+async function upstreamBench(wrap: (registry: Registry) => Registry, mirrored = false): Promise<ReaderBench> {
   const dir = await mkdtemp(join(tmpdir(), 'starlight-reader-'));
   const registry = new EmbeddedRegistry(dir, Date.now);
   const held = await fill(registry);
   const app = await LocalApp.start(wrap(registry));
   const config = upstreamConfig(app.url);
   const client = new UpstreamClient(config);
+  const authorised = new AuthorisingClient(config, client);
+  const mirrors = await Mirrors.open(
+    { ...MIRROR, dir: join(dir, 'mirror'), maxBytes: mirrored ? 4 * BLOB_BYTES : 0 },
+    { warn: (_, message) => assert.fail(message) },
+  );
+  const blobs = await mirrors.before('one', app.url, new UpstreamRegistry(app.url, client, authorised));
   return {
     ...held,
-    reader: new UpstreamReader(app.url, new AuthorisingClient(config, client)),
+    reader: new UpstreamReader(app.url, authorised, blobs),
     [Symbol.asyncDispose]: async () => {
+      await mirrors.close();
       await client.close();
       await app[Symbol.asyncDispose]();
       await rm(dir, { recursive: true, force: true });
@@ -123,6 +141,7 @@ function inPages(registry: Registry): Registry {
 
 registryReaderSuite('embedded', embeddedBench);
 registryReaderSuite('upstream', () => upstreamBench((registry) => registry));
+registryReaderSuite('upstream behind a cache', () => upstreamBench((registry) => registry, true));
 registryReaderSuite('upstream without the referrers API', () => upstreamBench(withoutReferrersApi));
 registryReaderSuite('upstream with short pages', () => upstreamBench(inPages));
 
@@ -138,7 +157,9 @@ describe('UpstreamReader', () => {
     const config = upstreamConfig(upstream.url, { readTimeoutMs: 200, idleTimeoutMs: 200 });
     const client = new UpstreamClient(config);
     try {
-      return await use(new UpstreamReader(upstream.url, new AuthorisingClient(config, client)), upstream);
+      const authorised = new AuthorisingClient(config, client);
+      const blobs = new UpstreamRegistry(upstream.url, client, authorised);
+      return await use(new UpstreamReader(upstream.url, authorised, blobs), upstream);
     } finally {
       await client.close();
     }

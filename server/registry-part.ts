@@ -2,6 +2,7 @@ import type { RepositoryChoice } from '../extensions/starlight/repository-choice
 import type { RegistryReader } from '../extensions/starlight/registry-reader.ts';
 import { openAccess } from './access/open-access.ts';
 import type { JobRegistry } from '../extensions/starlight/jobs/job-registry.ts';
+import type { UpstreamList } from '../schemas/upstreams/upstream-list.ts';
 import type { ServerConfig } from './config.ts';
 import { embeddedJobRegistry, upstreamJobRegistry } from './jobs/open-job-registry.ts';
 import type { PushListener } from './jobs/push-relay.ts';
@@ -21,6 +22,7 @@ import { RoutingRegistry } from './routing/routing-registry.ts';
 import { AuthorisingClient } from './upstream/authorising-client.ts';
 import { UpstreamClient, type UpstreamRequest } from './upstream/upstream-client.ts';
 import type { UpstreamConfig } from './upstream/upstream-config.ts';
+import { upstreamList } from './upstream/upstream-list.ts';
 import { upstreamPlans } from './upstream/upstream-plan.ts';
 import { UpstreamReader } from './upstream/upstream-reader.ts';
 import { UpstreamRegistry } from './upstream/upstream-registry.ts';
@@ -32,6 +34,8 @@ const CATALOG_ACCESS = 'registry:catalog:*';
 export interface RegistryPart extends Part {
   readonly registry: Registry;
   readonly repositories: RepositoryChoice;
+  /** As clients may know them. */
+  readonly upstreams: UpstreamList;
   /** As jobs use them, by their keys. */
   readonly jobRegistries: ReadonlyMap<string, JobRegistry>;
   /** That a caller may know of a repository's extensions, or of those of the whole. */
@@ -56,7 +60,8 @@ export async function registryPart(
 ): Promise<RegistryPart> {
   const mirrors = await Mirrors.open(config.mirror, logger);
   const fronted: (FrontedRegistry & { readonly key: string; readonly route: Route })[] = [];
-  for (const { key, route, config: upstream } of upstreamPlans(config)) {
+  const plans = upstreamPlans(config);
+  for (const { key, route, config: upstream } of plans) {
     const opened =
       upstream === undefined
         ? await openEmbedded(config, logger)
@@ -81,6 +86,7 @@ export async function registryPart(
       const target = choice?.target ?? table.target(undefined);
       await target?.mayDiscover?.(choice?.name, authorization);
     },
+    upstreams: upstreamList(plans),
     jobRegistries: new Map(fronted.map(({ key, jobs }) => [key, jobs])),
     routes: [],
     checks: fronted.flatMap(({ checks }) => checks),

@@ -32,9 +32,10 @@ export async function starlightPart(
   config: ServerConfig,
   {
     repositories,
+    upstreams,
     jobRegistries,
     mayDiscover,
-  }: Pick<RegistryPart, 'repositories' | 'jobRegistries' | 'mayDiscover'>,
+  }: Pick<RegistryPart, 'repositories' | 'upstreams' | 'jobRegistries' | 'mayDiscover'>,
   pushes: PushRelay,
   logger: Logger,
 ): Promise<StarlightPart> {
@@ -60,7 +61,10 @@ export async function starlightPart(
   const maxJsonBytes = config.limits.jsonBytes;
   return {
     routes: [
-      starlightRoutes({ repositories, delta, ingester, reporter, token, maxJsonBytes, mayDiscover }),
+      starlightRoutes({
+        ...{ repositories, upstreams, delta, ingester, reporter, token },
+        ...{ maxJsonBytes, mayDiscover },
+      }),
       ...jobs.routes,
     ],
     checks: [{ name: 'directory', check: (signal) => directory.ping(signal) }],

@@ -4,6 +4,7 @@ import { Type } from '@sinclair/typebox';
 import type { Context, Middleware } from 'koa';
 import { MEDIA_TYPE } from '../../schemas/oci/media-types.ts';
 import { isRepositoryName } from '../../schemas/oci/reference.ts';
+import type { UpstreamList } from '../../schemas/upstreams/upstream-list.ts';
 import type { DeltaService } from './delta.ts';
 import { httpErrorOf } from './http-error.ts';
 import type { Ingester } from './ingest.ts';
@@ -27,6 +28,8 @@ const MAX_REPORT_BODY_BYTES = 32 << 20;
 
 export interface StarlightRoutesOptions {
   readonly repositories: RepositoryChoice;
+  /** What clients may know of the registries that are fronted. */
+  readonly upstreams: UpstreamList;
   readonly delta: DeltaService;
   readonly ingester: Ingester;
   readonly reporter: Reporter;
@@ -57,7 +60,7 @@ const EXTENSIONS = {
       name: '_starlight',
       description: 'Delta bundles: start containers before their contents have arrived',
       url: 'https://github.com/mc256/starlight',
-      endpoints: ['/starlight/delta', '/starlight/notify', '/starlight/report'],
+      endpoints: ['/starlight/delta', '/starlight/notify', '/starlight/report', '/starlight/upstreams'],
     },
   ],
 };
@@ -67,6 +70,7 @@ const ROUTES: Readonly<Record<string, Readonly<Record<string, Handler>>>> = {
   '/starlight/delta': { GET: getDelta, POST: postDelta },
   '/starlight/notify': { POST: notify },
   '/starlight/report': { POST: report },
+  '/starlight/upstreams': { GET: listUpstreams },
 };
 
 /** `/starlight/…` and the discovery of extensions; everything else goes on to `next`. */
@@ -105,6 +109,14 @@ function discoveryPath(path: string): { readonly name: string | undefined } | un
 async function discover(ctx: StarlightContext, { mayDiscover }: StarlightRoutesOptions): Promise<void> {
   await mayDiscover?.(discoveryPath(ctx.path)?.name, header(ctx, 'authorization'));
   ctx.body = EXTENSIONS;
+}
+
+async function listUpstreams(
+  ctx: StarlightContext,
+  { upstreams, mayDiscover }: StarlightRoutesOptions,
+): Promise<void> {
+  await mayDiscover?.(undefined, header(ctx, 'authorization'));
+  ctx.body = upstreams;
 }
 
 async function getDelta(ctx: StarlightContext, options: StarlightRoutesOptions): Promise<void> {

@@ -7,6 +7,8 @@ import type { UpstreamConfig } from './upstream-config.ts';
 export interface UpstreamPlan {
   /** What the directory keeps its repositories under; empty for the embedded one. */
   readonly key: string;
+  /** What people call it. */
+  readonly name: string;
   readonly route: Route;
   /** undefined for the embedded one. */
   readonly config: UpstreamConfig | undefined;
@@ -20,12 +22,11 @@ export function upstreamPlans({ upstream, upstreams }: UpstreamsConfig): Upstrea
   if (upstream !== undefined) {
     const { namespace } = upstream;
     const hosts = namespace === undefined ? 'any' : [canonicalHost(namespace)];
-    return [
-      { key: namespace ?? new URL(upstream.url).host, route: { hosts, isDefault: true }, config: upstream },
-    ];
+    const key = namespace ?? new URL(upstream.url).host;
+    return [{ key, name: key, route: { hosts, isDefault: true }, config: upstream }];
   }
   if (upstreams.length === 0) {
-    return [{ key: '', route: { hosts: 'any', isDefault: true }, config: undefined }];
+    return [{ key: '', name: 'embedded', route: { hosts: 'any', isDefault: true }, config: undefined }];
   }
   return upstreams.map((entry) => {
     const { name, url, prefix } = entry;
@@ -35,7 +36,7 @@ export function upstreamPlans({ upstream, upstreams }: UpstreamsConfig): Upstrea
       ...(prefix === undefined ? {} : { prefix }),
     };
     return url === undefined
-      ? { key: '', route, config: undefined }
-      : { key: name, route, config: { ...entry, url } };
+      ? { key: '', name, route, config: undefined }
+      : { key: name, name, route, config: { ...entry, url } };
   });
 }

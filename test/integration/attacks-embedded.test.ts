@@ -135,6 +135,7 @@ describe('attacks on the embedded registry', function () {
       [undefined, () => '/v2/public/app/manifests/v1'],
       [undefined, () => '/starlight/delta?to=public/app:v1'],
       [undefined, () => '/v2/_oci/ext/discover'],
+      [undefined, () => '/starlight/upstreams'],
       [undefined, () => '/v2/public/app/_oci/ext/discover'],
     ];
     for (const [user, target] of CASES) {

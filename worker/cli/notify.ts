@@ -1,8 +1,7 @@
 import { Command } from 'commander';
-import { parseUserPassword } from '../../schemas/registry-auth/credentials.ts';
-import { loginCredentials } from '../../schemas/registry-auth/docker-credentials.ts';
 import { CliError } from './cli-error.ts';
 import type { ContextSource } from './context.ts';
+import { loginOption } from './login-option.ts';
 import { formatTable } from './terminal.ts';
 import { type TlsCliOptions, tlsOf, withTlsOptions } from './tls-options.ts';
 import { notifyProxy } from './notify-client.ts';
@@ -39,11 +38,7 @@ export function notifyCommand(context: ContextSource): Command {
     .action(async (reference: string, options: NotifyOptions) => {
       const { terminal, signal } = context();
       const { proxy, token, user } = options;
-      const given = user === undefined ? undefined : parseUserPassword(user);
-      if (user !== undefined && given === undefined) {
-        throw new CliError('invalid-user', '--user must be user:password');
-      }
-      const credentials = given === undefined ? loginCredentials(process.env) : () => Promise.resolve(given);
+      const credentials = loginOption(user);
       const answer = await notifyProxy({ proxy, token, credentials, reference, tls: tlsOf(options) }, signal);
       if (terminal.json) terminal.out(`${JSON.stringify(answer)}\n`);
       else {

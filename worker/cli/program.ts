@@ -4,6 +4,7 @@ import { ControlClient } from './control-client.ts';
 import { convertCommand } from './convert.ts';
 import { gcCommand } from './gc.ts';
 import { jobsCommand } from './jobs.ts';
+import { mirrorsCommand } from './mirrors.ts';
 import { notifyCommand } from './notify.ts';
 import { optimizerCommand } from './optimizer.ts';
 import { pingCommand } from './ping.ts';
@@ -53,6 +54,7 @@ Examples:
     pullCommand,
     statusCommand,
     notifyCommand,
+    mirrorsCommand,
     jobsCommand,
     optimizerCommand,
     reportCommand,

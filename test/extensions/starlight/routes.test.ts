@@ -196,6 +196,8 @@ describe('/starlight/notify and /starlight/report', function () {
     }
     assert.equal((await ask('/starlight/notify', { 'starlight-token': 'secret token' })).status, 400);
     assert.equal((await ask('/v2/_oci/ext/discover', {}, 'GET')).status, 200);
+    assert.equal((await ask('/starlight/upstreams', {}, 'GET')).status, 200);
+    assert.equal((await ask('/starlight/upstreams', {}, 'POST')).status, 405);
     assert.equal((await ask(`/starlight/delta?to=${name}:v1`, {}, 'GET')).status, 200);
   });
 

@@ -10,6 +10,7 @@ import { Reporter } from '../../../extensions/starlight/report.ts';
 import { starlightRoutes } from '../../../extensions/starlight/routes.ts';
 import { createApp } from '../../../server/app.ts';
 import { MemoryBundleCache } from '../../../server/cache/memory-cache.ts';
+import { upstreamList } from '../../../server/upstream/upstream-list.ts';
 import { type HttpServer, listen } from '../../../server/http-server.ts';
 
 export interface StarlightAppOptions {
@@ -58,11 +59,14 @@ export class StarlightApp implements AsyncDisposable {
       ns === undefined || namespace === undefined || ns === namespace
         ? { registry: 'origin', name, reader }
         : undefined;
+    const upstreams = upstreamList([
+      { key: 'origin', name: 'origin', route: { hosts: 'any', isDefault: true }, config: undefined },
+    ]);
     const reporter = new Reporter(directory, images);
     const app = createApp({
       registry: { answer: () => Promise.resolve({ status: 418, headers: [] }) },
       distribution: {},
-      routes: [starlightRoutes({ repositories, delta, ingester, reporter, token })],
+      routes: [starlightRoutes({ repositories, upstreams, delta, ingester, reporter, token })],
       health: { checks: [], draining: () => false, onFailure: () => undefined },
       logger: pino({ level: 'silent' }),
       nowMs: () => performance.now(),

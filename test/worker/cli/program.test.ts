@@ -267,7 +267,17 @@ describe('ctr-starlight', function () {
     assert.deepEqual(daemon.requests, [{ method: 'POST', url: '/v1/optimizer', body: '{"on":true}' }]);
   });
 
-  for (const name of ['pull', 'status', 'notify', 'optimizer', 'report', 'gc', 'ping', 'version']) {
+  for (const name of [
+    'pull',
+    'status',
+    'notify',
+    'mirrors',
+    'optimizer',
+    'report',
+    'gc',
+    'ping',
+    'version',
+  ]) {
     it(`${name} has help with an example`, async () => {
       const result = await daemon.run(name, '--help');
       assert.equal(result.code, 0);

@@ -1,5 +1,5 @@
 import { type Static, Type } from '@sinclair/typebox';
-import { patternFault } from './repository-pattern.ts';
+import { patternFault } from '../../schemas/oci/repository-pattern.ts';
 
 const RuleSchema = Type.Object(
   {

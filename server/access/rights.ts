@@ -1,6 +1,6 @@
 import type { RepositoryName } from '../registry/repository-name.ts';
 import { type AccessConfig, isGuarded } from './config.ts';
-import { RepositoryPattern } from './repository-pattern.ts';
+import { RepositoryPattern } from '../../schemas/oci/repository-pattern.ts';
 
 /** What a caller may do with a repository. Listing, and looking whether something is there, is pulling. */
 export type Action = 'pull' | 'push' | 'delete';

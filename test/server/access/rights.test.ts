@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { type AccessConfig, checkAccess, type RuleConfig } from '../../../server/access/config.ts';
-import { patternFault, RepositoryPattern } from '../../../server/access/repository-pattern.ts';
+import { patternFault, RepositoryPattern } from '../../../schemas/oci/repository-pattern.ts';
 import { type Action, ANONYMOUS, type Caller, Rights } from '../../../server/access/rights.ts';
 import { type RepositoryName, repositoryName } from '../../../server/registry/repository-name.ts';
 

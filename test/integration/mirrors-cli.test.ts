@@ -10,6 +10,7 @@ import { OPEN_SESAME } from '../support/open-sesame.ts';
 import { ProxyProcess } from '../support/proxy-process.ts';
 import { skip } from '../support/skip.ts';
 import { directory as dir, file } from '../support/tar.ts';
+import { until } from '../support/until.ts';
 
 const CLI = new URL('../../bin/ctr-starlight', import.meta.url).pathname;
 const NAME = 'team/app';
@@ -57,9 +58,15 @@ describe('ctr-starlight mirrors', function () {
       ...['images', 'pull', '--hosts-dir', certsDir, '--snapshotter', 'native'],
       `${origin.host}/${NAME}:${tag}`,
     );
-  /** How often a proxy was asked for a tag as a mirror of the origin. */
-  const asked = (front: ProxyProcess, tag: string) =>
-    front.server.log().split(`manifests/${tag}?ns=${encodeURIComponent(origin.host)}`).length - 1;
+  /** Waits for the line of the log, which is written after the answer, by which a proxy served a tag of the origin. */
+  const served = async (front: ProxyProcess, tag: string): Promise<void> => {
+    const url = `manifests/${tag}?ns=${encodeURIComponent(origin.host)}`;
+    const line = () => front.server.log().includes(`${url}","status":200`);
+    await until(
+      async () => line() || undefined,
+      () => `no ${url} in ${front.server.log()}`,
+    );
+  };
 
   it('is told by the proxy what it stands for, and that it can tell', async () => {
     const list = await (await fetch(`${proxy.url}/starlight/upstreams`)).json();
@@ -85,7 +92,7 @@ describe('ctr-starlight mirrors', function () {
     const lines = [origin.host, 'docker.io'].map((host) => `written    ${certsDir}/${host}/hosts.toml\n`);
     assert.equal(stdout, lines.join(''));
     await pull(certsDir, 'plain');
-    assert.ok(asked(proxy, 'plain') > 0, proxy.server.log());
+    await served(proxy, 'plain');
   });
 
   it('prints the very same, and refuses a host that the proxy does not serve', async () => {
@@ -129,7 +136,7 @@ describe('ctr-starlight mirrors', function () {
     assert.match(wrong.stderr, /the proxy refused: .*UNAUTHORIZED/);
     await run(CLI, [...args, '--user', 'ann:open sesame'], { env });
     await pull(certsDir, 'tls');
-    assert.ok(asked(guarded, 'tls') > 0, guarded.server.log());
+    await served(guarded, 'tls');
   });
 
   it('writes a default for all hosts, which leads on to their own registries', async () => {
@@ -138,7 +145,7 @@ describe('ctr-starlight mirrors', function () {
       ...['mirrors', '--proxy', proxy.url, '--certs-dir', certsDir, '--write', '--default', 'docker.io'],
     ]);
     await pull(certsDir, 'default');
-    assert.ok(asked(proxy, 'default') > 0, proxy.server.log());
+    await served(proxy, 'default');
   });
 
   // The last one: it ends the proxy.

@@ -5,15 +5,18 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { tryRun } from '../../../scripts/lib/child.ts';
+import { CliError } from '../../../worker/cli/cli-error.ts';
+import { createProgram } from '../../../worker/cli/program.ts';
+import type { Terminal } from '../../../worker/cli/terminal.ts';
 
 const CLI = new URL('../../../bin/ctr-starlight', import.meta.url).pathname;
 const HUB = { host: 'docker.io', server: 'https://registry-1.docker.io' };
 const upstream = (...namespaces: unknown[]) => ({ name: 'one', default: true, anyHost: false, namespaces });
 const upstreams = (...namespaces: unknown[]) => ({ upstreams: [upstream(...namespaces)] });
 
-/** The command as a person runs it, against an answer that no proxy of ours would give. */
+/** The command against answers of which some no proxy of ours would give. */
 describe('ctr-starlight mirrors', function () {
-  this.timeout(60_000); // a process per command
+  this.timeout(60_000); // one of them is a process
   let root: string;
   let certsDir: string;
   let server: Server;
@@ -36,8 +39,29 @@ describe('ctr-starlight mirrors', function () {
   });
   afterEach(() => rm(root, { recursive: true, force: true }));
 
-  const run = (...args: string[]) =>
-    tryRun(CLI, ['mirrors', '--proxy', url, '--certs-dir', certsDir, ...args]);
+  /** What was printed, and with a failure the code that a process would end with. */
+  const run = async (...args: string[]) => {
+    const told = { code: 0, stdout: '', stderr: '' };
+    const terminal: Terminal = {
+      ...{ json: false, interactive: false, columns: 80 },
+      out: (text) => {
+        told.stdout += text;
+      },
+      err: (text) => {
+        told.stderr += text;
+      },
+    };
+    const program = createProgram(() => terminal, new AbortController().signal);
+    const argv = ['mirrors', '--proxy', url, '--certs-dir', certsDir, ...args];
+    try {
+      await program.parseAsync(argv, { from: 'user' });
+    } catch (error) {
+      if (!(error instanceof CliError)) throw error;
+      told.code = 1;
+      told.stderr += `error: ${error.message}\nhint: ${error.hint}\n`;
+    }
+    return told;
+  };
 
   const HOSTILE: readonly (readonly [title: string, body: unknown])[] = [
     ['a path up', upstreams({ host: '../../evil', server: 'https://x.example' })],

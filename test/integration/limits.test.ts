@@ -28,15 +28,19 @@ describe('the limits of a proxy', function () {
     makeLayout(join(root, 'layout'), [
       { tag: 'v1', layers: [[directory('lib'), file('lib/large', randomBytes(CONTENT_BYTES))]] },
     ]);
+    // Pushed to a proxy that is patient: converting takes a busy machine long, and an upload stands still meanwhile.
+    {
+      await using patient = await ProxyProcess.start(join(root, 'proxy'));
+      await using endpoints = new Endpoints({
+        source: `oci:${join(root, 'layout')}:v1`,
+        destination: `${patient.host}/app:v1`,
+        ...{ credentials: anonymous, insecureSource: true, insecureDestination: true },
+      });
+      await convert(endpoints.source, endpoints.sink, {}, SIGNAL);
+    }
     const flags = ['--limits-body-bytes-per-s', '100000', '--limits-body-grace-ms', '500'];
     await using proxy = await ProxyProcess.start(join(root, 'proxy'), flags);
     await using link = await Link.open({ targetPort: proxy.port, downRate: DOWN_RATE });
-    await using endpoints = new Endpoints({
-      source: `oci:${join(root, 'layout')}:v1`,
-      destination: `${proxy.host}/app:v1`,
-      ...{ credentials: anonymous, insecureSource: true, insecureDestination: true },
-    });
-    await convert(endpoints.source, endpoints.sink, {}, SIGNAL);
     for (const target of ['/starlight/delta?to=app:v1', '/starlight/delta?to=app:v1']) {
       const answer = await rawCall(link.port, target);
       assert.equal(answer.status, 200, answer.text.slice(0, 500));

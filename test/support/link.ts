@@ -91,11 +91,10 @@ export class Link implements AsyncDisposable {
       this.#sockets.add(socket);
       socket.setNoDelay(true);
       socket.on('error', () => other.destroy());
-      socket.on('close', () => {
-        this.#sockets.delete(socket);
-        other.end();
-      });
+      socket.on('close', () => this.#sockets.delete(socket));
     }
+    // The other way round is for #down to end: the target may be gone before its last bytes have been passed on.
+    client.on('close', () => target.end());
     client.on('data', (bytes) => target.write(bytes));
     client.resume();
     void this.#down(target, client);

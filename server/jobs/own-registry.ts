@@ -1,19 +1,11 @@
-import { Readable } from 'node:stream';
 import { OWN_USER_AGENT } from '../../extensions/starlight/events/distribution-event.ts';
 import { ImageError } from '../../schemas/image/image-error.ts';
 import { readAll } from '../../schemas/image/verify-stream.ts';
 import { ociErrorOf } from '../errors.ts';
-import type { Endpoint, Registry, RegistryAnswer, RegistryMethod } from '../registry/registry.ts';
+import type { Endpoint, HeaderList, Registry, RegistryAnswer } from '../registry/registry.ts';
 import { RegistryError } from '../registry/registry-error.ts';
+import { type OwnRequest, ownRequest } from '../registry/request-for.ts';
 import type { OwnAuthorization } from './own-credentials.ts';
-
-export interface OwnRequest {
-  readonly endpoint: Endpoint;
-  readonly method: RegistryMethod;
-  readonly query?: URLSearchParams;
-  readonly headers?: Readonly<Record<string, string>>;
-  readonly body?: AsyncIterable<Uint8Array> | Uint8Array;
-}
 
 const MAX_ERROR_BYTES = 64 << 10;
 
@@ -37,42 +29,29 @@ export class OwnRegistry {
    * The answer, of one of `statuses`; its body is to be read or destroyed.
    * @throws {ImageError} `refused` for another status, `unreachable`, `unauthorized`, `denied`.
    */
-  async send(request: OwnRequest, statuses: readonly number[], signal: AbortSignal): Promise<RegistryAnswer> {
+  async send(
+    request: OwnRequest<Endpoint>,
+    statuses: readonly number[],
+    signal: AbortSignal,
+  ): Promise<RegistryAnswer> {
     const answer = await this.#ask(request, signal);
     if (statuses.includes(answer.status)) return answer;
     throw await this.#refusal(request, answer);
   }
 
-  async #ask(request: OwnRequest, signal: AbortSignal): Promise<RegistryAnswer> {
-    const { endpoint, method, query = new URLSearchParams(), body: content } = request;
+  async #ask(request: OwnRequest<Endpoint>, signal: AbortSignal): Promise<RegistryAnswer> {
     const authorization = await this.#own(signal);
-    const headers: Record<string, string> = {
-      'user-agent': OWN_USER_AGENT,
-      ...(content instanceof Uint8Array ? { 'content-length': String(content.byteLength) } : {}),
-      ...request.headers,
-      ...(authorization === undefined ? {} : { authorization }),
-    };
-    const stream =
-      content === undefined
-        ? Readable.from([])
-        : Readable.from(content instanceof Uint8Array ? [content] : content, { objectMode: false });
+    const credentials: HeaderList = authorization === undefined ? [] : [['Authorization', authorization]];
+    const headers = [['User-Agent', OWN_USER_AGENT] as const, ...(request.headers ?? []), ...credentials];
+    const own = ownRequest({ ...request, headers }, signal);
     try {
-      return await this.#registry.answer({
-        endpoint,
-        method,
-        query,
-        rawQuery: query.toString(),
-        headers,
-        rawHeaders: Object.entries(headers).flat(),
-        body: stream,
-        signal,
-      });
+      return await this.#registry.answer(own);
     } catch (error) {
       signal.throwIfAborted();
       if (error instanceof RegistryError) throw this.#imageError(error);
       throw error;
     } finally {
-      stream.destroy();
+      own.body.destroy();
     }
   }
 
@@ -83,7 +62,7 @@ export class OwnRegistry {
     return new ImageError({ kind: 'refused', host: this.name, status }, told, { cause: error });
   }
 
-  async #refusal({ method, endpoint }: OwnRequest, answer: RegistryAnswer): Promise<ImageError> {
+  async #refusal({ method, endpoint }: OwnRequest<Endpoint>, answer: RegistryAnswer): Promise<ImageError> {
     const { status, body } = answer;
     const bytes =
       body === undefined || body instanceof Uint8Array

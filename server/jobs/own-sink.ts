@@ -7,7 +7,7 @@ import type { Digest } from '../../schemas/oci/digest.ts';
 import { MEDIA_TYPE } from '../../schemas/oci/media-types.ts';
 import type { Descriptor } from '../../schemas/oci/types.ts';
 import { parseEndpoint } from '../distribution/endpoint.ts';
-import type { RegistryAnswer } from '../registry/registry.ts';
+import type { HeaderList, RegistryAnswer } from '../registry/registry.ts';
 import type { RepositoryName } from '../registry/repository-name.ts';
 import { headerValue } from '../upstream/headers.ts';
 import { destroyBody, type OwnRegistry, wholeBody } from './own-registry.ts';
@@ -68,7 +68,7 @@ export class OwnSink implements ImageSink {
     if (headerValue(answer.headers, 'oci-subject') !== undefined) return;
     const tag = fallbackTag(subject);
     const endpoint = { kind: 'manifest', name: this.#repository, reference: tag } as const;
-    const headers = { accept: MEDIA_TYPE.ociIndex };
+    const headers = [['Accept', MEDIA_TYPE.ociIndex]] as const;
     const current = await this.#registry
       .send({ endpoint, method: 'GET', headers }, [200], signal)
       .catch((error: unknown) => missing(error));
@@ -85,7 +85,7 @@ export class OwnSink implements ImageSink {
       {
         endpoint: { kind: 'manifest', name: this.#repository, reference },
         method: 'PUT',
-        headers: { 'content-type': manifest.mediaType },
+        headers: [['Content-Type', manifest.mediaType]],
         body: manifest.bytes,
       },
       [201],
@@ -111,10 +111,10 @@ export class OwnSink implements ImageSink {
     }
     const query = new URLSearchParams(location.search);
     query.set('digest', descriptor.digest);
-    const headers = {
-      'content-type': 'application/octet-stream',
-      'content-length': String(descriptor.size),
-    };
+    const headers: HeaderList = [
+      ['Content-Type', 'application/octet-stream'],
+      ['Content-Length', String(descriptor.size)],
+    ];
     const put = { endpoint, method: 'PUT', query, headers, body: open() } as const;
     destroyBody(await this.#registry.send(put, [201], signal));
   }

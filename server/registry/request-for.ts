@@ -7,26 +7,19 @@ const CALLERS: ReadonlySet<string> = new Set(['authorization', 'cookie', 'user-a
 export interface OwnRequest<E extends Endpoint> {
   readonly endpoint: E;
   readonly method: RegistryMethod;
+  readonly query?: URLSearchParams;
   readonly headers?: HeaderList;
-  readonly body?: Uint8Array;
+  /** The length of bytes is told; that of a stream must stand in `headers`. */
+  readonly body?: Uint8Array | AsyncIterable<Uint8Array>;
 }
 
-/** A request of our own on behalf of whoever sent `origin`: with their credentials, within their namespace. */
-export function requestFor<E extends Endpoint>(
-  origin: RegistryRequest,
-  { endpoint, method, headers = [], body }: OwnRequest<E>,
+/** A request that no client sent. */
+export function ownRequest<E extends Endpoint>(
+  { endpoint, method, query = new URLSearchParams(), headers = [], body }: OwnRequest<E>,
+  signal: AbortSignal,
 ): RegistryRequest<E> {
-  const ns = origin.query.get('ns');
-  const query = new URLSearchParams(ns === null ? {} : { ns });
-  const { rawHeaders } = origin;
-  const pairs = rawHeaders.flatMap((name, at): [string, string][] =>
-    at % 2 === 0 && CALLERS.has(name.toLowerCase()) ? [[name, rawHeaders[at + 1] ?? '']] : [],
-  );
-  const all: HeaderList = [
-    ...pairs,
-    ...headers,
-    ...(body === undefined ? [] : ([['Content-Length', String(body.byteLength)]] as const)),
-  ];
+  const length: HeaderList = body instanceof Uint8Array ? [['Content-Length', String(body.byteLength)]] : [];
+  const all = [...headers, ...length];
   return {
     endpoint,
     method,
@@ -34,8 +27,26 @@ export function requestFor<E extends Endpoint>(
     rawQuery: query.toString(),
     headers: Object.fromEntries(all.map(([name, value]) => [name.toLowerCase(), value])),
     rawHeaders: all.flat(),
-    body: Readable.from(body === undefined ? [] : [body], { objectMode: false }),
-    signal: origin.signal,
+    body: Readable.from(body === undefined ? [] : body instanceof Uint8Array ? [body] : body, {
+      objectMode: false,
+    }),
+    signal,
+  };
+}
+
+/** A request of our own on behalf of whoever sent `origin`: with their credentials, within their namespace. */
+export function requestFor<E extends Endpoint>(
+  origin: RegistryRequest,
+  { headers = [], ...own }: Omit<OwnRequest<E>, 'query'>,
+): RegistryRequest<E> {
+  const ns = origin.query.get('ns');
+  const { rawHeaders } = origin;
+  const pairs = rawHeaders.flatMap((name, at): [string, string][] =>
+    at % 2 === 0 && CALLERS.has(name.toLowerCase()) ? [[name, rawHeaders[at + 1] ?? '']] : [],
+  );
+  const query = new URLSearchParams(ns === null ? {} : { ns });
+  return {
+    ...ownRequest({ ...own, query, headers: [...pairs, ...headers] }, origin.signal),
     ...(origin.caller === undefined ? {} : { caller: origin.caller }),
   };
 }

@@ -17,6 +17,7 @@ import type { EndpointOf, HeaderList, Registry } from '../registry/registry.ts';
 import { RegistryError } from '../registry/registry-error.ts';
 import { ownedBytes } from '../registry/owned-bytes.ts';
 import { repositoryName } from '../registry/repository-name.ts';
+import { ownRequest } from '../registry/request-for.ts';
 import type { AuthorisingClient } from './authorising-client.ts';
 import { headerValue, headerValues } from './headers.ts';
 import { discard, type UpstreamResponse, upstreamError } from './upstream-client.ts';
@@ -151,20 +152,8 @@ export class UpstreamReader implements RegistryReader {
     signal.throwIfAborted();
     let answered: Answered;
     try {
-      const {
-        status,
-        headers: told,
-        body = new Uint8Array(),
-      } = await this.#blobs.answer({
-        endpoint,
-        method: 'GET',
-        query: new URLSearchParams(),
-        rawQuery: '',
-        headers: Object.fromEntries(sent.map(([name, value]) => [name.toLowerCase(), value])),
-        rawHeaders: sent.flat(),
-        body: Readable.from([], { objectMode: false }),
-        signal,
-      });
+      const request = ownRequest({ endpoint, method: 'GET', headers: sent }, signal);
+      const { status, headers: told, body = new Uint8Array() } = await this.#blobs.answer(request);
       const stream = body instanceof Readable ? body : Readable.from([body], { objectMode: false });
       // Whoever reads is told of an error; without a reader nobody is, and that is no fault.
       stream.on('error', () => undefined);

@@ -6,13 +6,14 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { MEDIA_TYPE } from '../schemas/oci/media-types.ts';
 import { DockerRegistry } from '../test/support/docker-registry.ts';
 import { originRequests } from '../test/support/origin-log.ts';
 import { ProxyProcess } from '../test/support/proxy-process.ts';
+import { type PushedImage, pushImage } from '../test/support/push-image.ts';
 import { randomly } from '../test/support/randomly.ts';
 
 const MIB = 1 << 20;
-const MANIFEST_TYPE = 'application/vnd.oci.image.manifest.v1+json';
 const LAYER_BYTES = [31 * MIB, 17 * MIB + 4711, 9 * MIB + 1, 700_000];
 /** stargz-snapshotter's `chunk_size`: what it asks for begins and ends at multiples of this. */
 const CHUNK_BYTES = 50_000;
@@ -23,37 +24,9 @@ const OPENED = 0.3;
 
 const sha256 = (bytes: Uint8Array) => `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
 
-interface Image {
-  readonly manifest: Buffer;
-  readonly blobs: readonly Buffer[];
-  readonly sizeBytes: number;
-}
-
 interface Clients {
   requests: number;
   bytes: number;
-}
-
-async function push(host: string): Promise<Image> {
-  const blobs = [Buffer.from('{}'), ...LAYER_BYTES.map((sizeBytes, at) => bytesOf(sizeBytes, at + 1))];
-  for (const bytes of blobs) {
-    const begun = await fetch(`http://${host}/v2/image/blobs/uploads/`, { method: 'POST' });
-    const url = new URL(begun.headers.get('location') ?? '', `http://${host}`);
-    url.searchParams.set('digest', sha256(bytes));
-    await expect(fetch(url, { method: 'PUT', body: new Uint8Array(bytes) }), 201);
-  }
-  const [config, ...layers] = blobs.map((bytes, at) => ({
-    mediaType: `application/vnd.oci.image.${at === 0 ? 'config.v1+json' : 'layer.v1.tar'}`,
-    digest: sha256(bytes),
-    size: bytes.length,
-  }));
-  const manifest = Buffer.from(
-    JSON.stringify({ schemaVersion: 2, mediaType: MANIFEST_TYPE, config, layers }),
-  );
-  const headers = { 'Content-Type': MANIFEST_TYPE };
-  const url = `http://${host}/v2/image/manifests/v1`;
-  await expect(fetch(url, { method: 'PUT', headers, body: manifest }), 201);
-  return { manifest, blobs, sizeBytes: blobs.reduce((sum, one) => sum + one.length, manifest.length) };
 }
 
 function bytesOf(sizeBytes: number, seed: number): Buffer {
@@ -71,10 +44,10 @@ async function expect(answer: Promise<Response>, ...statuses: readonly number[])
 }
 
 /** As containerd does it. */
-async function pull(base: string, { manifest, blobs }: Image, clients: Clients): Promise<void> {
+async function pull(base: string, { manifest, blobs }: PushedImage, clients: Clients): Promise<void> {
   const get = async (path: string, method = 'GET'): Promise<Buffer> => {
     const body = await expect(
-      fetch(`${base}/v2/image/${path}`, { method, headers: { Accept: MANIFEST_TYPE } }),
+      fetch(`${base}/v2/image/${path}`, { method, headers: { Accept: MEDIA_TYPE.ociManifest } }),
       200,
     );
     clients.requests += 1;
@@ -187,7 +160,9 @@ async function main(): Promise<void> {
   try {
     await using origin = await DockerRegistry.start(directory);
     const log = join(directory, 'registry.log');
-    const image = await push(origin.host);
+    const layers = LAYER_BYTES.map((sizeBytes, at) => bytesOf(sizeBytes, at + 1));
+    const image = await pushImage(origin.host, 'image', 'v1', [Buffer.from('{}'), ...layers]);
+    const imageBytes = image.blobs.reduce((sum, one) => sum + one.length, image.manifest.length);
     const rows: Row[] = [];
     const through = async (
       how: string,
@@ -200,7 +175,7 @@ async function main(): Promise<void> {
       rows.push({ ...row, what: `${row.what}, ${how}` });
     };
     const many = (base: string, count: number) =>
-      measured(`${count} cold pulls at once`, log, image.sizeBytes, async (clients) => {
+      measured(`${count} cold pulls at once`, log, imageBytes, async (clients) => {
         await Promise.all(Array.from({ length: count }, () => pull(base, image, clients)));
       });
     const layer = image.blobs[1] ?? Buffer.alloc(0);

@@ -3,13 +3,15 @@
  * the same bytes as files and docker-registry serving the same image, with the same client (wrk) in the same run.
  * Usage: npm run -s bench:throughput [-- --seconds N] [-- --blob-mib N] [-- --rounds N]
  */
+import { randomBytes } from 'node:crypto';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { Server } from '../scripts/lib/child.ts';
+import { digestOf } from '../schemas/oci/digest.ts';
 import { DockerRegistry } from '../test/support/docker-registry.ts';
-import { benchImage, push } from './throughput/image.ts';
+import { pushImage } from '../test/support/push-image.ts';
 import { load } from './throughput/load.ts';
 import { startNginx } from './throughput/nginx.ts';
 import { processCost } from './throughput/process-cost.ts';
@@ -48,15 +50,15 @@ const root = await mkdtemp(join(tmpdir(), 'sl-bench-throughput-'));
 await using stack = new AsyncDisposableStack();
 stack.defer(() => rm(root, { recursive: true, force: true }));
 
-const image = benchImage(BLOB_BYTES);
+// What no compression makes smaller.
+const blob = randomBytes(BLOB_BYTES);
+const blobs = [Buffer.from('{"architecture":"amd64","os":"linux"}'), blob];
 const directory = async (name: string) => {
   const path = join(root, name);
   await mkdir(path);
   return path;
 };
 
-const [nginx, nginxHost] = await startNginx(await directory('nginx'), image);
-stack.use(nginx);
 const registry = stack.use(await DockerRegistry.start(await directory('docker-registry')));
 const [embedded, embeddedHost] = await startProxy(await directory('embedded'), []);
 stack.use(embedded);
@@ -69,8 +71,10 @@ const [cached, cachedHost] = await startProxy(cacheDirectory, [
   ...['--mirror-dir', join(cacheDirectory, 'mirror'), '--mirror-max-bytes', String(4 * BLOB_BYTES)],
 ]);
 stack.use(cached);
-await push(registry.host, image);
-await push(embeddedHost, image);
+const image = await pushImage(registry.host, 'bench', '1', blobs);
+await pushImage(embeddedHost, 'bench', '1', blobs);
+const [nginx, nginxHost] = await startNginx(await directory('nginx'), image);
+stack.use(nginx);
 
 const targets: readonly Target[] = [
   { name: 'nginx, a file', host: nginxHost, server: nginx },
@@ -109,7 +113,7 @@ async function rounds(path: string, clients: number, key: 'perSecond' | 'mbPerSe
   });
 }
 
-const paths = { blob: `/v2/bench/blobs/${image.blobDigest}`, manifest: '/v2/bench/manifests/1' };
+const paths = { blob: `/v2/bench/blobs/${digestOf(blob)}`, manifest: '/v2/bench/manifests/1' };
 for (const target of targets) {
   await load(`http://${target.host}${paths.blob}`, 4, 1);
   await load(`http://${target.host}${paths.manifest}`, 4, 1);

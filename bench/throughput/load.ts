@@ -1,5 +1,5 @@
 import { run } from '../../scripts/lib/child.ts';
-import { MANIFEST_TYPE } from './image.ts';
+import { MEDIA_TYPE } from '../../schemas/oci/media-types.ts';
 
 /** What wrk(1) counted over one run. */
 export interface Load {
@@ -27,7 +27,7 @@ export async function load(url: string, clients: number, seconds: number): Promi
     '--timeout',
     '60s',
     '-H',
-    `Accept: ${MANIFEST_TYPE}`,
+    `Accept: ${MEDIA_TYPE.ociManifest}`,
     '-s',
     SCRIPT,
   ];

@@ -2,19 +2,24 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { answers, Server } from '../../scripts/lib/child.ts';
 import { freePort } from '../../scripts/lib/free-port.ts';
-import { type BenchImage, MANIFEST_TYPE } from './image.ts';
+import { digestOf } from '../../schemas/oci/digest.ts';
+import { MEDIA_TYPE } from '../../schemas/oci/media-types.ts';
+import type { PushedImage } from '../../test/support/push-image.ts';
 
 /**
- * An nginx that serves the image's blob and manifest as files below the paths of a registry. One process, so that
+ * An nginx that serves the image's blobs and manifest as files below the paths of a registry. One process, so that
  * its processor time is that of one core at most; sendfile on, as Debian has it.
  */
-export async function startNginx(directory: string, image: BenchImage): Promise<[Server, string]> {
+export async function startNginx(
+  directory: string,
+  { manifest, blobs }: PushedImage,
+): Promise<[Server, string]> {
   const host = `127.0.0.1:${await freePort()}`;
   const root = join(directory, 'www');
   await mkdir(join(root, 'v2/bench/blobs'), { recursive: true });
   await mkdir(join(root, 'v2/bench/manifests'));
-  await writeFile(join(root, 'v2/bench/blobs', image.blobDigest), image.blob);
-  await writeFile(join(root, 'v2/bench/manifests/1'), image.manifest);
+  for (const bytes of blobs) await writeFile(join(root, 'v2/bench/blobs', digestOf(bytes)), bytes);
+  await writeFile(join(root, 'v2/bench/manifests/1'), manifest);
   const config = join(directory, 'nginx.conf');
   await writeFile(
     config,
@@ -29,7 +34,7 @@ http {
     listen ${host};
     root ${root};
     default_type application/octet-stream;
-    location ~ /manifests/ { default_type ${MANIFEST_TYPE}; }
+    location ~ /manifests/ { default_type ${MEDIA_TYPE.ociManifest}; }
   }
 }
 `,

@@ -7,6 +7,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { MEDIA_TYPE } from '../../schemas/oci/media-types.ts';
 import { run } from '../../scripts/lib/child.ts';
 import { freePort } from '../../scripts/lib/free-port.ts';
 import { unmountBelow } from '../../scripts/lib/mounts.ts';
@@ -14,52 +15,19 @@ import { convertedLayout } from '../support/converted-layout.ts';
 import { DockerRegistry } from '../support/docker-registry.ts';
 import { originRequests } from '../support/origin-log.ts';
 import { ProxyProcess } from '../support/proxy-process.ts';
+import { type PushedImage, pushBlob, pushImage } from '../support/push-image.ts';
 import { ScriptedServer } from '../support/scripted-server.ts';
 import { skip } from '../support/skip.ts';
 import { file } from '../support/tar.ts';
 import { pattern, sha256 } from '../server/mirror/origin.ts';
 
 const MIB = 1 << 20;
-const MANIFEST_TYPE = 'application/vnd.oci.image.manifest.v1+json';
 
-interface Image {
-  readonly manifest: Buffer;
-  readonly blobs: readonly Buffer[];
-}
-
-async function pushBlob(host: string, name: string, bytes: Buffer): Promise<string> {
-  const begun = await fetch(`http://${host}/v2/${name}/blobs/uploads/`, { method: 'POST' });
-  const url = new URL(begun.headers.get('location') ?? '', `http://${host}`);
-  url.searchParams.set('digest', sha256(bytes));
-  const done = await fetch(url, { method: 'PUT', body: new Uint8Array(bytes) });
-  assert.equal(done.status, 201, await done.text());
-  return sha256(bytes);
-}
-
-async function pushImage(host: string, name: string, tag: string): Promise<Image> {
-  const blobs = [
-    Buffer.from('{"architecture":"amd64","os":"linux"}'),
-    pattern(3 * MIB + 1, 1),
-    pattern(9 * MIB, 2),
-  ];
-  for (const bytes of blobs) await pushBlob(host, name, bytes);
-  const [config, ...layers] = blobs.map((bytes, at) => ({
-    mediaType: `application/vnd.oci.image.${at === 0 ? 'config.v1+json' : 'layer.v1.tar'}`,
-    digest: sha256(bytes),
-    size: bytes.length,
-  }));
-  const manifest = Buffer.from(
-    JSON.stringify({ schemaVersion: 2, mediaType: MANIFEST_TYPE, config, layers }),
-  );
-  const headers = { 'Content-Type': MANIFEST_TYPE };
-  const put = await fetch(`http://${host}/v2/${name}/manifests/${tag}`, {
-    method: 'PUT',
-    headers,
-    body: manifest,
-  });
-  assert.equal(put.status, 201, await put.text());
-  return { manifest, blobs };
-}
+const BLOBS = [
+  Buffer.from('{"architecture":"amd64","os":"linux"}'),
+  pattern(3 * MIB + 1, 1),
+  pattern(9 * MIB, 2),
+];
 
 async function bytesOf(url: string, headers: Record<string, string> = {}): Promise<Buffer> {
   const response = await fetch(url, { headers });
@@ -68,14 +36,19 @@ async function bytesOf(url: string, headers: Record<string, string> = {}): Promi
 }
 
 /** As containerd pulls: the tag by HEAD, the manifest by digest, the blobs side by side. */
-async function pull(base: string, name: string, tag: string, { manifest, blobs }: Image): Promise<void> {
+async function pull(
+  base: string,
+  name: string,
+  tag: string,
+  { manifest, blobs }: PushedImage,
+): Promise<void> {
   const head = await fetch(`${base}/v2/${name}/manifests/${tag}`, {
     method: 'HEAD',
-    headers: { Accept: `${MANIFEST_TYPE}, */*` },
+    headers: { Accept: `${MEDIA_TYPE.ociManifest}, */*` },
   });
   const digest = head.headers.get('docker-content-digest');
   assert.equal(digest, sha256(manifest));
-  const got = await bytesOf(`${base}/v2/${name}/manifests/${digest}`, { Accept: MANIFEST_TYPE });
+  const got = await bytesOf(`${base}/v2/${name}/manifests/${digest}`, { Accept: MEDIA_TYPE.ociManifest });
   assert.ok(got.equals(manifest));
   await Promise.all(
     blobs.map(async (bytes) => {
@@ -114,7 +87,7 @@ describe('the mirror cache, in a proxy before a real registry', function () {
 
   it('asks the origin once for each part of an image that 50 pull at once', async () => {
     await using origin = await DockerRegistry.start(directory);
-    const image = await pushImage(origin.host, 'a/b', 'v1');
+    const image = await pushImage(origin.host, 'a/b', 'v1', BLOBS);
     await using proxy = await ProxyProcess.start(home, flags(`http://${origin.host}`, mirrorDir));
     const before = (await originRequests(join(directory, 'registry.log'))).length;
     await Promise.all(Array.from({ length: 50 }, () => pull(proxy.url, 'a/b', 'v1', image)));
@@ -159,7 +132,7 @@ describe('the mirror cache, in a proxy before a real registry', function () {
 
   it('serves what it has kept after a restart, for one question each', async () => {
     await using origin = await DockerRegistry.start(directory);
-    const image = await pushImage(origin.host, 'a', 'v1');
+    const image = await pushImage(origin.host, 'a', 'v1', BLOBS);
     for (const expected of [
       ['GET', 'GET', 'GET', 'GET', 'HEAD'],
       ['HEAD', 'HEAD', 'HEAD', 'HEAD'],

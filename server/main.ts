@@ -38,11 +38,8 @@ async function start(config: ServerConfig, logger: Logger): Promise<Running> {
     registry,
     await starlightPart(config, registry, pushes, logger),
   ];
-  const files = await FileSender.create(
-    { bytesPerS: config.limits.bodyBytesPerS, graceMs: config.limits.bodyGraceMs },
-    (error) => logger.error({ err: error }, 'the sending thread died: files are streamed from now on'),
-    (reason) => logger.info({ reason: String(reason) }, 'no sendfile here: files are streamed'),
-  );
+  // What is encrypted has to pass through this process.
+  const files = tls === undefined ? await openFileSender(config, logger) : undefined;
   let server: HttpServer | undefined;
   const app = createApp({
     registry: registry.registry,
@@ -67,6 +64,14 @@ async function start(config: ServerConfig, logger: Logger): Promise<Running> {
     server.secure(tls.options); // it may have changed while all else started
   }
   return { server, parts, files };
+}
+
+function openFileSender({ limits }: ServerConfig, logger: Logger): Promise<FileSender | undefined> {
+  return FileSender.create(
+    { bytesPerS: limits.bodyBytesPerS, graceMs: limits.bodyGraceMs },
+    (error) => logger.error({ err: error }, 'the sending thread died: files are streamed from now on'),
+    (reason) => logger.info({ reason: String(reason) }, 'no sendfile here: files are streamed'),
+  );
 }
 
 function readConfig(): ServerConfig {

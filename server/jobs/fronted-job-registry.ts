@@ -7,7 +7,7 @@ import { IMAGE_LIMIT } from '../../schemas/image/limits.ts';
 import { isTag } from '../../schemas/oci/reference.ts';
 import type { RegistryAnswer } from '../registry/registry.ts';
 import { type RepositoryName, repositoryName } from '../registry/repository-name.ts';
-import { headerValue } from '../upstream/headers.ts';
+import { nextLink } from '../upstream/headers.ts';
 import { namesIn } from './names.ts';
 import { type OwnRegistry, wholeBody } from './own-registry.ts';
 import { OwnSink } from './own-sink.ts';
@@ -50,7 +50,7 @@ export class FrontedJobRegistry implements JobRegistry {
       }
       const page = namesIn(await wholeBody(answer, IMAGE_LIMIT.manifestBytes, 'a list of tags'), 'tags');
       found.push(...page.filter(isTag));
-      const next = /<([^>]*)>\s*;\s*rel="?next"?/.exec(headerValue(answer.headers, 'link') ?? '')?.[1];
+      const next = nextLink(answer.headers);
       if (next === undefined || page.length === 0) break;
       query = new URLSearchParams(URL.parse(next, 'http://proxy.invalid')?.search);
     }

@@ -3,7 +3,7 @@ import { IMAGE_LIMIT } from '../../schemas/image/limits.ts';
 import { readAll } from '../../schemas/image/verify-stream.ts';
 import { isRepositoryName } from '../../schemas/oci/reference.ts';
 import type { HeaderList } from '../registry/registry.ts';
-import { headerValue } from '../upstream/headers.ts';
+import { nextLink } from '../upstream/headers.ts';
 import { discard, type UpstreamRequest, type UpstreamResponse } from '../upstream/upstream-client.ts';
 import { namesIn } from './names.ts';
 import type { OwnAuthorization } from './own-credentials.ts';
@@ -33,7 +33,7 @@ export async function upstreamCatalog(
     const bytes = await readAll(response.body, IMAGE_LIMIT.manifestBytes, 'a catalog');
     const page = namesIn(bytes, 'repositories');
     found.push(...page.filter(isRepositoryName));
-    const next = /<([^>]*)>\s*;\s*rel="?next"?/.exec(headerValue(response.headers, 'link') ?? '')?.[1];
+    const next = nextLink(response.headers);
     const following: URL | null = next === undefined || page.length === 0 ? null : URL.parse(next, url);
     url = following?.origin === base.origin ? following : null;
   }

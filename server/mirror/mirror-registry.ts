@@ -2,7 +2,8 @@ import { Readable } from 'node:stream';
 import { SingleFlight } from '../../schemas/concurrency/single-flight.ts';
 import { readWhole } from '../../schemas/body/read-body.ts';
 import { retryAfterMs } from '../../schemas/image/registry-client.ts';
-import { digestAlgorithm, digestHex, digestOf, isDigest } from '../../schemas/oci/digest.ts';
+import { fallbackTag } from '../../schemas/image/referrers-index.ts';
+import { digestAlgorithm, digestOf, isDigest } from '../../schemas/oci/digest.ts';
 import type { MirrorConfig } from '../config.ts';
 import type { Registry, RegistryAnswer, RegistryRequest } from '../registry/registry.ts';
 import { RegistryError } from '../registry/registry-error.ts';
@@ -279,7 +280,7 @@ export class MirrorRegistry implements Registry {
       counters.hits += 1;
       return answerOf(kept, stored, () => this.#stored(proof));
     }
-    if (question.kind === 'manifest') return await this.#fetchManifest(request, question, proof);
+    if (question.kind === 'manifest') return await this.#fetchManifest(request, question, proof, kept);
     const filling = this.#filling(request, question, proof);
     if (filling === undefined) return await this.#passUnkept(request);
     const body = filling(kept.start, kept.kind === 'bytes' ? kept.end : kept.start + 1);
@@ -340,7 +341,12 @@ export class MirrorRegistry implements Registry {
     };
   }
 
-  async #fetchManifest(request: RegistryRequest, question: Question, proof: Proof): Promise<RegistryAnswer> {
+  async #fetchManifest(
+    request: RegistryRequest,
+    question: Question,
+    proof: Proof,
+    kept: Exclude<KeptAnswer, { kind: 'done' }>,
+  ): Promise<RegistryAnswer> {
     if (proof.sizeBytes > MAX_MANIFEST_BYTES) return await this.#passUnkept(request);
     const wanted = ofDigest(question, proof.digest);
     const work = async (signal: AbortSignal): Promise<Outcome> => {
@@ -355,7 +361,6 @@ export class MirrorRegistry implements Registry {
     };
     const outcome = await this.#manifests.run(wanted.resource, work, request.signal);
     this.#options.counters.fills += 1;
-    const kept = keptAnswer(request, proof, false);
     // What did not do for another's credentials may do for this caller's.
     return kept.kind === 'bytes' && outcome.kind === 'proven' && outcome.manifest !== undefined
       ? kept.with(outcome.manifest)
@@ -373,7 +378,7 @@ export class MirrorRegistry implements Registry {
     // With a manifest its tags go, whatever they are called.
     if (method === 'DELETE' && isDigest(reference)) this.#proofs.forgetManifests(name);
     // Where the upstream has no referrers API, the tag that lists them has been pushed along behind us.
-    const list = isDigest(subject) ? [`${digestAlgorithm(subject)}-${digestHex(subject)}`] : [];
+    const list = isDigest(subject) ? [fallbackTag(subject)] : [];
     for (const touched of [reference, ...query.getAll('tag'), ...list]) {
       this.#proofs.forgetResource(resourceOf('manifest', name, touched));
     }

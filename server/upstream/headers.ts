@@ -36,6 +36,11 @@ export function headerPairs(raw: readonly string[]): HeaderList {
   return pairs;
 }
 
+/** Where the next page of a list is (RFC 8288); undefined on the last one. */
+export function nextLink(headers: HeaderList): string | undefined {
+  return /<([^>]*)>\s*;\s*rel="?next"?/.exec(headerValue(headers, 'link') ?? '')?.[1];
+}
+
 /** The first value of a header, whatever the case of its name. */
 export function headerValue(headers: HeaderList, name: string): string | undefined {
   return headers.find(([key]) => key.toLowerCase() === name)?.[1];

@@ -1,5 +1,6 @@
 import { KeyLock } from '../../schemas/concurrency/key-lock.ts';
-import { type Digest, digestAlgorithm, digestHex, digestOf } from '../../schemas/oci/digest.ts';
+import { fallbackTag } from '../../schemas/image/referrers-index.ts';
+import { type Digest, digestOf } from '../../schemas/oci/digest.ts';
 import { MEDIA_TYPE } from '../../schemas/oci/media-types.ts';
 import { type Descriptor, DocumentError, type Index, parseIndex } from '../../schemas/oci/types.ts';
 import { readWhole } from '../../schemas/body/read-body.ts';
@@ -46,7 +47,7 @@ export class ReferrersTag {
   async read(origin: RegistryRequest, { name, subject }: ReferrersKey): Promise<ReferrersRead> {
     const answer = await this.#registry.answer(
       requestFor(origin, {
-        endpoint: { kind: 'manifest', name, reference: tagOf(subject) },
+        endpoint: { kind: 'manifest', name, reference: fallbackTag(subject) },
         method: 'GET',
         headers: [['Accept', MEDIA_TYPE.ociIndex]],
       }),
@@ -100,7 +101,7 @@ export class ReferrersTag {
     const body = Buffer.from(JSON.stringify({ ...index, mediaType: MEDIA_TYPE.ociIndex }));
     if (body.byteLength > MAX_MANIFEST_BYTES) return false;
     const headers: HeaderList = [['Content-Type', MEDIA_TYPE.ociIndex]];
-    const endpoint = { kind: 'manifest', name, reference: tagOf(subject) } as const;
+    const endpoint = { kind: 'manifest', name, reference: fallbackTag(subject) } as const;
     return isSuccess(await this.#done(requestFor(origin, { endpoint, method: 'PUT', headers, body })));
   }
 
@@ -127,11 +128,6 @@ export class ReferrersTag {
     letGo(answer);
     return answer.status;
   }
-}
-
-/** The tag under which the referrers of a digest are listed. */
-export function tagOf(subject: Digest): string {
-  return `${digestAlgorithm(subject)}-${digestHex(subject)}`;
 }
 
 export function isSuccess(status: number): boolean {

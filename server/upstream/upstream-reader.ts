@@ -8,7 +8,8 @@ import {
   RegistryReadError,
   type RegistryReader,
 } from '../../extensions/starlight/registry-reader.ts';
-import { type Digest, digestAlgorithm, digestHex, digestOf, isDigest } from '../../schemas/oci/digest.ts';
+import { fallbackTag } from '../../schemas/image/referrers-index.ts';
+import { type Digest, digestAlgorithm, digestOf, isDigest } from '../../schemas/oci/digest.ts';
 import { MANIFEST_MEDIA_TYPES, MEDIA_TYPE } from '../../schemas/oci/media-types.ts';
 import { isTag } from '../../schemas/oci/reference.ts';
 import { type Descriptor, DocumentError, parseIndex } from '../../schemas/oci/types.ts';
@@ -19,7 +20,7 @@ import { ownedBytes } from '../registry/owned-bytes.ts';
 import { repositoryName } from '../registry/repository-name.ts';
 import { ownRequest } from '../registry/request-for.ts';
 import type { AuthorisingClient } from './authorising-client.ts';
-import { headerValue, headerValues } from './headers.ts';
+import { headerValue, headerValues, nextLink } from './headers.ts';
 import { discard, type UpstreamResponse, upstreamError } from './upstream-client.ts';
 
 /** Manifests, indexes and lists of referrers are read whole up to this. */
@@ -125,13 +126,12 @@ export class UpstreamReader implements RegistryReader {
       if (response === undefined) {
         if (page > 0) throw protocol('a page of referrers is missing');
         // distribution-spec, "Unavailable referrers API": the clients keep the list under this tag.
-        const tag = `${digestAlgorithm(digest)}-${digestHex(digest)}`;
-        const fallback = await this.manifest(name, tag, auth, signal);
+        const fallback = await this.manifest(name, fallbackTag(digest), auth, signal);
         if (fallback !== undefined) found.push(...index(fallback.bytes));
         break;
       }
       found.push(...index(await document(response, signal)));
-      const next = /<([^>]*)>\s*;\s*rel="?next"?/.exec(headerValue(response.headers, 'link') ?? '')?.[1];
+      const next = nextLink(response.headers);
       if (next === undefined) break;
       query = URL.parse(next, this.#base)?.search.slice(1) ?? '';
     }

@@ -3,8 +3,8 @@ import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
 import type { Command, Ended, Pace, ThreadData } from './messages.ts';
 import { Epoll, ERRNO, hush, sendfile, unacknowledgedBytes } from './system-calls.ts';
 
-/** What one connection is given before the next one has its turn. */
-const TURN_BYTES = 1 << 20;
+/** What one connection is given before the next one has its turn; the kernel takes less where its buffer is full. */
+const TURN_BYTES = 8 << 20;
 /** It is looked for clients that take too little this often, or a few times in the time that they have. */
 const LOOK_MS = 1000;
 const LOOKS_PER_GRACE = 4;
@@ -48,7 +48,9 @@ export class Sender {
     this.#obey();
     let lookedAtMs = performance.now();
     while (!this.#stopped) {
-      for (const fd of this.#epoll.wait(this.#byId.size === 0 ? -1 : Math.ceil(this.#lookMs))) {
+      const ready = this.#epoll.wait(this.#byId.size === 0 ? -1 : Math.ceil(this.#lookMs));
+      for (let row = 0; row < ready; row += 1) {
+        const fd = this.#epoll.descriptor(row);
         if (fd === this.#waker) this.#obey();
         else this.#move(fd);
       }

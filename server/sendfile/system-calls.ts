@@ -96,12 +96,14 @@ export class Epoll {
     nativeEpollControl(this.#fd, EPOLL_CTL_DEL, fd, this.#event);
   }
 
-  /** Those that are ready, in error or hung up, at most {@link MAX_EVENTS} of them. */
-  wait(timeoutMs: number): readonly number[] {
-    const count = nativeEpollWait(this.#fd, this.#events, MAX_EVENTS, timeoutMs);
-    return Array.from({ length: Math.max(count, 0) }, (_, row) =>
-      this.#events.readInt32LE(row * EVENT.bytes + EVENT.data),
-    );
+  /** @returns how many are ready, in error or hung up, at most {@link MAX_EVENTS}; {@link descriptor} names them. */
+  wait(timeoutMs: number): number {
+    return Math.max(nativeEpollWait(this.#fd, this.#events, MAX_EVENTS, timeoutMs), 0);
+  }
+
+  /** One of those that the last {@link wait} found, by its number from 0 on. */
+  descriptor(row: number): number {
+    return this.#events.readInt32LE(row * EVENT.bytes + EVENT.data);
   }
 }
 

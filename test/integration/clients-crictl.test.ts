@@ -88,7 +88,7 @@ describe('crictl pulls', function () {
           `${tag}: ${status.repoDigests}`,
         );
       }
-      assert.match(proxy.server.log(), /ns=registry\.test/);
+      await proxy.logged(/ns=registry\.test/);
       assert.match(await crictl.run('images'), new RegExp(`${HOST}/${name}/app`));
       await crictl.run('rmi', `${HOST}/${name}/app:oci`);
     });
@@ -101,6 +101,6 @@ describe('crictl pulls', function () {
     const { code, stderr } = await crictl.tryRun('pull', `${HOST}/no/such:v1`);
     assert.notEqual(code, 0);
     assert.match(stderr, /http:\/\/127\.0\.0\.1:1\//, 'the server of hosts.toml, which is not there');
-    assert.match(proxy.server.log(), /no\/such\/manifests\/v1\?ns=registry\.test","status":404/);
+    await proxy.logged(/no\/such\/manifests\/v1\?ns=registry\.test","status":404/);
   });
 });

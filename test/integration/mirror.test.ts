@@ -62,11 +62,6 @@ function flags(upstream: string, dir: string, ...more: string[]): string[] {
   return ['--upstream-url', upstream, '--mirror-dir', dir, '--mirror-max-bytes', String(512 * MIB), ...more];
 }
 
-/** Waits for a line of the log, which is written after the answer; the test's own time-out ends it. */
-async function logged(proxy: ProxyProcess, pattern: RegExp): Promise<void> {
-  while (!pattern.test(proxy.server.log())) await delay(20);
-}
-
 describe('the mirror cache, in a proxy before a real registry', function () {
   this.timeout(180_000);
   let home: string;
@@ -184,7 +179,7 @@ describe('the mirror cache, in a proxy before a real registry', function () {
       const pulls = Array.from({ length: 3 }, () => bytesOf(`${proxy.url}/v2/a/blobs/${sha256(bytes)}`));
       for (const pulled of await Promise.all(pulls)) assert.ok(pulled.equals(bytes));
     }
-    await logged(proxy, /ENOSPC.*"msg":"the mirror cache cannot use its disk: passing through"/);
+    await proxy.logged(/ENOSPC.*"msg":"the mirror cache cannot use its disk: passing through"/);
     await proxy.server.stop();
   });
 
@@ -223,7 +218,7 @@ describe('an upstream that is dead', function () {
     const left = await fetch(`${proxy.url}/v2/a/manifests/v1`, { method: 'HEAD' });
     assert.equal(left.status, 503);
     assert.ok(Number(left.headers.get('retry-after')) > 0);
-    await logged(proxy, /it is left alone for a while/);
+    await proxy.logged(/it is left alone for a while/);
   }
 
   it('since nobody listens, is told within 3 seconds', async () => {

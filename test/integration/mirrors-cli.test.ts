@@ -10,7 +10,6 @@ import { OPEN_SESAME } from '../support/open-sesame.ts';
 import { ProxyProcess } from '../support/proxy-process.ts';
 import { skip } from '../support/skip.ts';
 import { directory as dir, file } from '../support/tar.ts';
-import { until } from '../support/until.ts';
 
 const CLI = new URL('../../bin/ctr-starlight', import.meta.url).pathname;
 const NAME = 'team/app';
@@ -58,14 +57,10 @@ describe('ctr-starlight mirrors', function () {
       ...['images', 'pull', '--hosts-dir', certsDir, '--snapshotter', 'native'],
       `${origin.host}/${NAME}:${tag}`,
     );
-  /** Waits for the line of the log, which is written after the answer, by which a proxy served a tag of the origin. */
-  const served = async (front: ProxyProcess, tag: string): Promise<void> => {
+  /** The line of the log by which a proxy served a tag of the origin. */
+  const served = (front: ProxyProcess, tag: string): Promise<void> => {
     const url = `manifests/${tag}?ns=${encodeURIComponent(origin.host)}`;
-    const line = () => front.server.log().includes(`${url}","status":200`);
-    await until(
-      async () => line() || undefined,
-      () => `no ${url} in ${front.server.log()}`,
-    );
+    return front.logged(new RegExp(`${RegExp.escape(url)}","status":200`));
   };
 
   it('is told by the proxy what it stands for, and that it can tell', async () => {

@@ -118,8 +118,8 @@ describe('the bundle cache on Redis', function () {
         await cache.put('key', bytes, SIGNAL);
         assert.ok(bytes.equals(await cache.fill(`key${n}`, async () => bytes, SIGNAL)));
       }
-      // Two time-outs open the circuit; what comes after costs nothing.
-      assert.ok(performance.now() - startMs < 1_500);
+      // Two time-outs open the circuit, and what comes after costs nothing; without it there would be sixty.
+      assert.ok(performance.now() - startMs < 5_000);
       assert.ok(errors.length > 0);
       server.thaw();
       await server.start();

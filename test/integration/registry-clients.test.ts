@@ -131,7 +131,7 @@ for (const [title, start] of FRONTS) {
         const listed = await containerd.ctr('images', 'ls', `name==${reference}`);
         assert.ok(listed.includes(digests.get(tag) ?? 'none'), listed);
       }
-      assert.match(front.proxy.server.log(), /ns=registry\.test/);
+      await front.proxy.logged(/ns=registry\.test/);
     });
   });
 }

@@ -300,7 +300,7 @@ describe('several upstreams', function () {
       const listed = await containerd.ctr('images', 'ls', `name==${reference}`);
       assert.ok(listed.includes(digests.get(tag) ?? 'none'), listed);
     }
-    assert.match(proxy.server.log(), /"url":"[^"]*ns=three\.test[^"]*","status":404/);
+    await proxy.logged(/"url":"[^"]*ns=three\.test[^"]*","status":404/);
   });
 
   it('does not start with faults, and tells all of them', async () => {

@@ -11,6 +11,7 @@ import { skip } from '../support/skip.ts';
 
 const run = promisify(execFile);
 const NODE = resolve(import.meta.dirname, '../../bin/node');
+const MAX_TRIES = 20;
 const WAN = resolve(import.meta.dirname, '../../scripts/demo/wan/wan.ts');
 
 /** A server in the cloud: sends as many bytes as a line asks for, then ends. */
@@ -75,6 +76,14 @@ describe('emulated WAN', () => {
     const { stdout } = await run('nsenter', inside(wan.ready.edge, '-e', CLIENT, `${size}`), { timeout });
     return JSON.parse(stdout) as Fetched; // CLIENT's line
   };
+  /** The least of a time over some tries, until it is below `enoughMs`: a busy machine adds to it, and never takes away. */
+  const quickest = async (time: (fetched: Fetched) => number, size: number, enoughMs: number) => {
+    let leastMs = Number.POSITIVE_INFINITY;
+    for (let tries = 0; tries < MAX_TRIES && leastMs >= enoughMs; tries += 1) {
+      leastMs = Math.min(leastMs, time(await fetchBytes(size)));
+    }
+    return leastMs;
+  };
 
   before(async function () {
     if (process.getuid?.() !== 0) skip(this, 'not root');
@@ -98,10 +107,10 @@ describe('emulated WAN', () => {
   });
 
   it('takes the round trip that was asked for', async () => {
-    const { connected } = await fetchBytes(1);
-    assert.ok(connected >= 59 && connected < 90, `${connected} ms to connect over 60 ms`);
+    const longer = await quickest((fetched) => fetched.connected, 1, 90);
+    assert.ok(longer >= 59 && longer < 90, `${longer} ms to connect over 60 ms`);
     await ask('set', 'rtt=10');
-    const { connected: shorter } = await fetchBytes(1);
+    const shorter = await quickest((fetched) => fetched.connected, 1, 40);
     assert.ok(shorter >= 9.5 && shorter < 40, `${shorter} ms to connect over 10 ms`);
   });
 
@@ -109,7 +118,7 @@ describe('emulated WAN', () => {
     await ask('set', 'rtt=10', 'rate=40');
     await ask('reset');
     const sizeBytes = 4_000_000;
-    const { total, bytes } = await fetchBytes(sizeBytes);
+    const { total: first, bytes } = await fetchBytes(sizeBytes);
     const { down, up } = await ask('stats');
     assert.equal(bytes, sizeBytes);
     const onTheLine = (sizeBytes * 1500) / 1448; // headers of IP and TCP, with timestamps
@@ -117,6 +126,7 @@ describe('emulated WAN', () => {
     assert.ok(up.bytes > 0 && up.bytes < down.bytes / 10, `${up.bytes} bytes up`);
     const leastMs = (onTheLine * 8) / 40e6 / 1e-3;
     // the time on an idle line, and as much again for a machine that does much else
+    const total = Math.min(first, await quickest((fetched) => fetched.total, sizeBytes, leastMs * 2));
     assert.ok(total > leastMs && total < leastMs * 2, `${total} ms for what takes ${leastMs} ms`);
   });
 

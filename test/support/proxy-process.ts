@@ -1,6 +1,7 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Server } from '../../scripts/lib/child.ts';
+import { until } from './until.ts';
 
 const PROXY = new URL('../../bin/starlight-proxy', import.meta.url).pathname;
 /** Making a database anew takes long on a busy machine. */
@@ -51,6 +52,14 @@ export class ProxyProcess implements AsyncDisposable {
 
   get url(): string {
     return `http://${this.host}`;
+  }
+
+  /** Waits for a line of the log; that of a request is written after its answer. */
+  async logged(pattern: RegExp): Promise<void> {
+    await until(
+      async () => pattern.test(this.server.log()) || undefined,
+      () => `no ${pattern} in the log:\n${this.server.log()}`,
+    );
   }
 
   /** Makes `peakBytes` count from here on: what starting took is over. */

@@ -1,4 +1,5 @@
 import Koa, { type Middleware } from 'koa';
+import { isConnectionLost } from '../schemas/process/system-error.ts';
 import { type DistributionOptions, distributionRoutes } from './distribution/distribution-routes.ts';
 import { type HealthOptions, healthRoutes } from './health.ts';
 import type { Logger } from './log.ts';
@@ -26,7 +27,10 @@ export interface AppOptions {
 export function createApp(options: AppOptions): Koa<RequestState> {
   const { registry, distribution, routes, health, logger, nowMs } = options;
   const app = new Koa<RequestState>();
-  app.on('error', (error: unknown) => logger.error({ err: error }, 'unexpected error'));
+  app.on('error', (error: unknown) => {
+    // The log's own line says of a request that it was cut; Koa hears of the broken connection as well.
+    if (!isConnectionLost(error)) logger.error({ err: error }, 'unexpected error');
+  });
   app.use(requestLog(logger, nowMs));
   app.use(healthRoutes(health));
   for (const route of routes) app.use(route);

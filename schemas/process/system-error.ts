@@ -8,3 +8,10 @@ export function errorCode(error: unknown): string | undefined {
 export function isMissing(error: unknown): boolean {
   return errorCode(error) === 'ENOENT';
 }
+
+/** True for the error of a connection that the other side has given up. */
+export function isConnectionLost(error: unknown): boolean {
+  return ['ECONNRESET', 'EPIPE', 'ECONNABORTED', 'ERR_STREAM_PREMATURE_CLOSE'].includes(
+    errorCode(error) ?? '',
+  );
+}

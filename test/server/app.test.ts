@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { get } from 'node:http';
+import { get, type IncomingMessage } from 'node:http';
+import { Readable } from 'node:stream';
+import { setImmediate } from 'node:timers/promises';
 import { pino } from 'pino';
 import { RegistryReadError, type RegistryReadFault } from '../../extensions/starlight/registry-reader.ts';
 import { type AppOptions, createApp } from '../../server/app.ts';
@@ -84,6 +86,38 @@ describe('createApp()', () => {
       asked.destroy();
       await promise;
     });
+  });
+
+  it('logs of a client that goes away in the middle of a body that it was cut, and no error', async () => {
+    const lines: { level: number; msg: string }[] = [];
+    const cut = Promise.withResolvers<void>();
+    const logger = pino(
+      { level: 'info' },
+      {
+        write: (line) => {
+          const entry = JSON.parse(line) as { level: number; msg: string }; // pino's own line
+          lines.push(entry);
+          if (entry.msg === 'request cut') cut.resolve();
+        },
+      },
+    );
+    const endless = async function* () {
+      for (;;) yield Buffer.alloc(256 << 10);
+    };
+    const registry = { answer: async () => ({ status: 200, headers: [], body: Readable.from(endless()) }) };
+    await withServer({ registry, logger }, async (url) => {
+      const asked = get(`${url}/v2/a/blobs/sha256:${'0'.repeat(64)}`);
+      asked.on('error', () => undefined); // it is cut on purpose
+      const [response] = (await once(asked, 'response')) as [IncomingMessage];
+      await once(response, 'readable');
+      asked.socket?.resetAndDestroy();
+      await cut.promise;
+      await setImmediate(); // Koa hears of it with the same turn's events
+    });
+    assert.deepEqual(
+      lines.filter(({ level }) => level > 30),
+      [],
+    );
   });
 });
 

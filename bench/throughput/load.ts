@@ -15,11 +15,16 @@ const SCRIPT = new URL('load.lua', import.meta.url).pathname;
 
 /**
  * Asks for `url` as fast as it is answered, over `clients` connections at once, each asking again as soon as it has
- * its answer. wrk runs in one thread, so that it takes one core at most.
+ * its answer; `headers` are whole lines. wrk runs in one thread, so that it takes one core at most.
  *
  * @throws {Error} where it failed, or where an answer was not 2xx.
  */
-export async function load(url: string, clients: number, seconds: number): Promise<Load> {
+export async function load(
+  url: string,
+  clients: number,
+  seconds: number,
+  headers: readonly string[] = [],
+): Promise<Load> {
   const flags = [
     '-t1',
     `-c${clients}`,
@@ -28,6 +33,7 @@ export async function load(url: string, clients: number, seconds: number): Promi
     '60s',
     '-H',
     `Accept: ${MEDIA_TYPE.ociManifest}`,
+    ...headers.flatMap((header) => ['-H', header]),
     '-s',
     SCRIPT,
   ];

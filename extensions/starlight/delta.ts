@@ -3,7 +3,7 @@ import type { Digest } from '../../schemas/oci/digest.ts';
 import { type Authorised, type AuthorisedImage, authorise, type Caller, checkPlatform } from './authorise.ts';
 import type { BundleCache } from './bundle-cache.ts';
 import { type BundlePlan, bundleBytes, decodePlan, encodePlan, etagOf, keyOf } from './bundle-plan.ts';
-import type { Directory, RepositoryKey } from './directory.ts';
+import type { Directory } from './directory.ts';
 import type { ImageStore, LoadedImage } from './image-store.ts';
 import type { Ingester, IngestRepository } from './ingest.ts';
 import { dictionaryFor, type HeldImageContents, makeBundle, PLAN_VERSION } from './make-bundle.ts';
@@ -115,34 +115,18 @@ export class DeltaService {
     caller: Caller,
     signal: AbortSignal,
   ): Promise<readonly LoadedImage[]> {
-    const { images } = this.#options;
+    const { directory, images } = this.#options;
     return await Promise.all(
       authorised.to.map(async ({ manifest, repository, reference, index }) => {
+        // That an image is known elsewhere opens nothing: this repository has to show that it holds it.
+        const held = await directory.holds(repository, manifest.digest, signal);
         const image =
-          (await images.image(manifest.digest, signal)) ??
+          (held ? await images.image(manifest.digest, signal) : undefined) ??
           (await this.#ingest({ ...repository, auth: caller.auth }, manifest.digest, signal));
         if (index === undefined) checkPlatform(question, image.record.platform, reference);
-        await this.#noteHeld(repository, image, signal);
         return image;
       }),
     );
-  }
-
-  /**
-   * An image that was ingested from one repository may be pulled from another: then that one holds it too, and
-   * what the worker later says to have from there is known.
-   */
-  async #noteHeld(
-    { registry, name }: RepositoryKey,
-    { record }: LoadedImage,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const repository = { registry, name };
-    const { directory } = this.#options;
-    const { platform, tocDigest, manifest } = record;
-    if (await directory.holds(repository, manifest.digest, signal)) return;
-    const known = [{ manifestDigest: manifest.digest, platform, tocDigest }];
-    await directory.record({ repository, layers: [], images: [], known }, signal);
   }
 
   /** Waits for a while; the ingest itself goes on for the next who asks. */

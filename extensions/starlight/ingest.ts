@@ -186,13 +186,18 @@ export class Ingester {
   }
 
   async #read(
-    repository: CallerRepository,
+    repository: IngestRepository,
     { document, platform }: Entry,
     scanned: Map<Digest, LayerRecord>,
     signal: AbortSignal,
   ) {
     const summary = await this.#directory.summary(document.digest, signal);
-    if (summary !== undefined) return { kind: 'known', summary } as const;
+    if (summary !== undefined) {
+      if (!(await this.#directory.holds(repository, document.digest, signal))) {
+        await this.#scanner.prove(repository, document, signal);
+      }
+      return { kind: 'known', summary } as const;
+    }
     const reading = { scanner: this.#scanner, scanned, onStartUnknown: this.#onStartUnknown };
     return await readImage(repository, document, platform, reading, signal);
   }

@@ -1,10 +1,10 @@
 import { LayerError } from '../../schemas/layer/layer-error.ts';
 import { type ScannedLayer, scanLayer } from '../../schemas/layer/scan-layer.ts';
 import type { Digest } from '../../schemas/oci/digest.ts';
-import type { Descriptor } from '../../schemas/oci/types.ts';
+import { type Descriptor, parseManifest } from '../../schemas/oci/types.ts';
 import { TocError } from '../../schemas/toc/error.ts';
 import { encodeLayerToc } from '../../schemas/toc/layer-codec.ts';
-import type { Directory, LayerRecord } from './directory.ts';
+import type { Directory, LayerRecord, RawDocument } from './directory.ts';
 import { pack } from './packed.ts';
 import type { RegistryBlob } from './registry-reader.ts';
 import type { CallerRepository } from './resolve.ts';
@@ -66,6 +66,19 @@ export class LayerScanner {
     return descriptors.flatMap(({ digest }) => scanned.get(digest) ?? []);
   }
 
+  /**
+   * That a repository holds the blobs of an image that the directory knows from elsewhere. A registry may take a
+   * manifest without them, and whoever knows its bytes may push it: that gives no right to what it names.
+   * @throws {StarlightError} `image-refused` when one is missing.
+   */
+  async prove(repository: CallerRepository, document: RawDocument, signal: AbortSignal): Promise<void> {
+    const { config, layers } = parseManifest(document.bytes);
+    const wanted = new Map([config, ...layers].map((blob) => [blob.digest, blob]));
+    for (const blob of wanted.values()) {
+      await this.#slots.run(() => mayRead(repository, document.digest, blob, signal), signal);
+    }
+  }
+
   #scanOnce(
     repository: CallerRepository,
     manifest: Digest,
@@ -83,8 +96,8 @@ export class LayerScanner {
 }
 
 /**
- * A layer that the directory knows may have come from a repository that this caller cannot read. That the
- * caller may read the blob here is therefore asked by reading one byte of it.
+ * What the directory knows may have come from a repository that this caller cannot read. That the caller may
+ * read the blob here is therefore asked by reading one byte of it.
  */
 async function mayRead(
   repository: CallerRepository,
@@ -149,8 +162,8 @@ class Reading {
   }
 }
 
-function missing(manifest: Digest, layer: Digest): StarlightError {
-  return refused(manifest, `its layer ${layer} is not in the repository`);
+function missing(manifest: Digest, blob: Digest): StarlightError {
+  return refused(manifest, `its blob ${blob} is not in the repository`);
 }
 
 function refused(manifest: Digest, reason: string, cause?: unknown): StarlightError {

@@ -302,6 +302,38 @@ describe('/starlight/delta', function () {
     assert.equal(bundle.header.images[0]?.manifestDigest, one.manifest.digest);
   });
 
+  describe('of a manifest pushed without the blobs that it names, by one who knows its bytes', () => {
+    const owner = { authorization: 'Bearer owner' };
+    let secret: string;
+    let mine: string;
+    beforeEach(async () => {
+      secret = `delta/secret${names++}`;
+      mine = `delta/mine${names++}`;
+      registry.push(secret, 'v1', two);
+      registry.repository(secret).owner = owner.authorization;
+      await bundleOf(`to=${secret}:v1`, owner);
+      registry.pushDocument(mine, 'v1', two.manifest);
+    });
+
+    it('gives neither its config nor its table, though they are known', async () => {
+      assert.equal(await errorOf(await delta(`to=${mine}:v1`)), '422 IMAGE_REFUSED');
+    });
+
+    it('does not count it among what the repository holds, however often that is asked for', async () => {
+      const body = JSON.stringify({ reference: `${mine}:v1` });
+      const told = await fetch(`${app.url}/starlight/notify`, { method: 'POST', body });
+      assert.equal(await errorOf(told), '422 IMAGE_REFUSED');
+      const { response, bytes } = await bundleOf(`to=${name}:v1&${held(two, mine)}`);
+      assert.equal(response.headers.get('starlight-unknown-from'), `${mine}@${two.manifest.digest}`);
+      assert.equal((await unpackBundle(bytes)).contents.size, 4);
+    });
+
+    it('gives it once the blobs are there too', async () => {
+      registry.push(mine, 'v1', two);
+      await bundleOf(`to=${mine}:v1`);
+    });
+  });
+
   it('chooses the platform', async () => {
     const arm = await makeImage([[file('bin/arm', content('arm'))]], { architecture: 'arm64' });
     registry.push(name, undefined, arm);

@@ -24,10 +24,26 @@ const NOT_SENT: ReadonlySet<string> = new Set([
   'x-forwarded-port',
   'x-forwarded-proto',
   'x-real-ip',
+  // What opens the proxy's own doors.
+  'starlight-token',
 ]);
 
-/** What a request carries only to the host that it is meant for, never across a redirect to another. */
-const CREDENTIALS: ReadonlySet<string> = new Set(['authorization', 'cookie', 'proxy-authorization']);
+/**
+ * Headers that say nothing of who sends them. Every other one counts as a credential, also one that nobody has
+ * thought of (registries take API keys in headers of their own): what is kept is shared with fewer, and what goes to
+ * another host says less, never too much.
+ */
+const IMPERSONAL: ReadonlySet<string> = new Set([
+  ...['accept', 'accept-charset', 'accept-encoding', 'accept-language', 'cache-control', 'connection'],
+  ...['content-encoding', 'content-length', 'content-range', 'content-type', 'date', 'dnt', 'expect', 'host'],
+  ...['keep-alive', 'max-forwards', 'origin', 'pragma', 'priority', 'range', 'referer', 'te', 'trailer'],
+  ...['if-match', 'if-modified-since', 'if-none-match', 'if-range', 'if-unmodified-since', 'transfer-encoding'],
+  ...['upgrade', 'user-agent', 'via', 'traceparent', 'tracestate', 'baggage', 'x-request-id'],
+  'x-meta-source-client',
+  // Of the way to us: they are not sent upstream.
+  ...['forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-forwarded-port', 'x-forwarded-proto'],
+  ...['x-real-ip', 'proxy-connection'],
+]);
 
 /** Pairs of a flat list of names and values, as Node and undici hand raw headers out. */
 export function headerPairs(raw: readonly string[]): HeaderList {
@@ -63,8 +79,14 @@ export function responseHeaders(headers: HeaderList): HeaderList {
   return endToEnd(headers);
 }
 
+/** True of a header that cannot be a credential, whatever the case of its name. */
+export function isImpersonal(name: string): boolean {
+  return IMPERSONAL.has(name.toLowerCase());
+}
+
+/** What goes to others than the host that a request was meant for, across a redirect for example. */
 export function withoutCredentials(headers: HeaderList): HeaderList {
-  return headers.filter(([name]) => !CREDENTIALS.has(name.toLowerCase()));
+  return headers.filter(([name]) => isImpersonal(name));
 }
 
 /** Without the headers of the connection, those included that its Connection header names. */

@@ -48,7 +48,7 @@ describe('AuthorisingClient', () => {
         {
           method: body === undefined ? 'GET' : 'PUT',
           url: new URL(path, this.server.url),
-          headers: authorization === undefined ? [] : [['authorization', authorization]],
+          headers: authorization === undefined ? [] : [['authorization', authorization], ['x-api-key', 'k']],
           ...(body === undefined ? {} : { body: Readable.from([Buffer.from(body)]) }),
           signal,
         },
@@ -187,6 +187,7 @@ describe('AuthorisingClient', () => {
       '/token?service=s&scope=repository%3Aa%3Apull -',
       '/a/x Bearer t1',
     ]);
+    for (const { headers } of bench.server.requests) assert.equal(headers['x-api-key'], undefined);
   });
 
   it("passes a caller's token on untouched, and the upstream's refusal back", async () => {

@@ -51,6 +51,7 @@ describe('requestHeaders()', () => {
       false,
       [],
     ],
+    ["drops the proxy's own token", ['Starlight-Token', 'x'], false, []],
   ];
   for (const [title, raw, hasBody, expected] of ROWS) {
     it(title, () => assert.deepEqual(requestHeaders(raw, hasBody), expected));
@@ -80,5 +81,15 @@ describe('withoutCredentials()', () => {
       ['Range', 'x'],
     ] as const;
     assert.deepEqual(withoutCredentials(headers), [['Range', 'x']]);
+  });
+
+  it('takes what nobody knows for one', () => {
+    const key = [
+      ['X-JFrog-Art-Api', 'x'],
+      ['PRIVATE-TOKEN', 'x'],
+    ] as const;
+    const rest = ['Accept', 'User-Agent', 'If-Range', 'Content-Type', 'Content-Length', 'content-range'];
+    const kept = rest.map((name) => [name, 'x'] as const);
+    assert.deepEqual(withoutCredentials([...key, ...kept]), kept);
   });
 });

@@ -254,6 +254,7 @@ describe('UpstreamRegistry, redirects', () => {
       const response = await ask(`${front.url}${BLOB}`, {
         Authorization: 'Bearer secret',
         Cookie: 'c=1',
+        'X-Api-Key': 'k',
         Range: 'bytes=1-2',
       });
       assert.equal(response.statusCode, 206);
@@ -262,6 +263,8 @@ describe('UpstreamRegistry, redirects', () => {
       assert.equal(store.last.headers.range, 'bytes=1-2');
       assert.equal(store.last.headers.authorization, undefined);
       assert.equal(store.last.headers.cookie, undefined);
+      assert.equal(store.last.headers['x-api-key'], undefined);
+      assert.equal(front.upstream.last.headers['x-api-key'], 'k');
       assert.equal(store.last.headers.host, store.host);
       assert.equal(front.upstream.last.headers.authorization, 'Bearer secret');
     });

@@ -25,6 +25,7 @@ import { StarlightError } from './starlight-error.ts';
 const MAX_DELTA_BODY_BYTES = 1 << 20;
 const MAX_NOTIFY_BODY_BYTES = 16 << 10;
 const MAX_REPORT_BODY_BYTES = 32 << 20;
+const MAX_UNKNOWN_CHARS = 4 << 10;
 
 export interface StarlightRoutesOptions {
   readonly repositories: RepositoryChoice;
@@ -146,7 +147,7 @@ async function sendDelta(
   // The answer hangs on the caller's rights: it may be kept by the caller, and is to be asked for anew each time.
   ctx.set('Cache-Control', 'private, no-cache');
   ctx.set('Vary', 'Authorization');
-  if (unknownFrom.length > 0) ctx.set('Starlight-Unknown-From', unknownFrom.join(', '));
+  if (unknownFrom.length > 0) ctx.set('Starlight-Unknown-From', unknownFromHeader(unknownFrom));
   if (ctx.method === 'GET' && header(ctx, 'if-none-match') === etag) {
     ctx.status = 304;
     return;
@@ -168,6 +169,18 @@ async function sendDelta(
   ctx.respond = false;
   ctx.res.flushHeaders();
   await pipeline(() => answer.bytesFrom(start, signal), ctx.res, { signal });
+}
+
+/** As many as fit, and how many more: Node's clients take 16 KiB of headers. The bundle's own header names all. */
+function unknownFromHeader(unknown: readonly string[]): string {
+  const told: string[] = [];
+  let left = MAX_UNKNOWN_CHARS;
+  for (const image of unknown) {
+    left -= image.length + 2;
+    if (left < 0) return [...told, `and ${unknown.length - told.length} more`].join(', ');
+    told.push(image);
+  }
+  return told.join(', ');
 }
 
 async function notify(ctx: StarlightContext, options: StarlightRoutesOptions): Promise<void> {

@@ -254,6 +254,18 @@ describe('/starlight/delta', function () {
     assert.deepEqual(bundle.header.unknownFrom, [ghost]);
   });
 
+  it('says it of as many as a header holds, and of all of them in the bundle', async () => {
+    const from = Array.from({ length: 256 }, (_, row) => `${name}@${digestOf(`ghost ${row}`)}`);
+    const body = JSON.stringify({ to: [`${name}:v1`], from });
+    const answer = await fetch(`${app.url}/starlight/delta`, { method: 'POST', body });
+    assert.equal(answer.status, 200);
+    const told = (answer.headers.get('starlight-unknown-from') ?? '').split(', ');
+    assert.deepEqual(told, [...from.slice(0, told.length - 1), `and ${from.length - told.length + 1} more`]);
+    assert.ok(told.length > 20, `${told.length}`);
+    const { bundle } = await unpackBundle(new Uint8Array(await answer.arrayBuffer()));
+    assert.deepEqual(bundle.header.unknownFrom, from);
+  });
+
   it('takes a from that the caller may not pull for unknown', async () => {
     const secret = `delta/secret${names++}`;
     registry.push(secret, 'v1', one);

@@ -173,8 +173,9 @@ export class RegistryAuth {
       throw new RegistryAuthError('unreachable', message, { cause });
     }
     if (response.statusCode !== 200) {
-      const kind = response.statusCode >= 500 ? 'unavailable' : 'unauthorized';
-      throw new RegistryAuthError(kind, `the token service ${url.host} answered ${response.statusCode}`);
+      const { statusCode } = response;
+      const kind = statusCode >= 500 || statusCode === 429 ? 'unavailable' : 'unauthorized';
+      throw new RegistryAuthError(kind, `the token service ${url.host} answered ${statusCode}`);
     }
     return this.#parseToken(text, url.host);
   }

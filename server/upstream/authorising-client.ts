@@ -46,7 +46,7 @@ export class AuthorisingClient {
     this.#host = new URL(config.url).host;
     this.#auth = new RegistryAuth({
       dispatcher: client.dispatcher,
-      timeoutMs: config.headerTimeoutMs,
+      timeoutMs: config.readTimeoutMs,
       nowMs: Date.now,
       access: 'both',
       insecure: config.plainHttp,
@@ -98,8 +98,9 @@ export class AuthorisingClient {
       return await this.#sendWith(request, scope, credentials);
     } catch (error) {
       if (!(error instanceof RegistryAuthError)) throw error;
-      // The caller is to see what the upstream itself says to its credentials. A body that is gone is not sent again.
-      if (request.body?.readableDidRead === true)
+      // A token service that is away says nothing of the caller's rights. Else the caller is to see what the upstream
+      // itself says to its credentials; a body that is gone is not sent again.
+      if (error.kind !== 'unauthorized' || request.body?.readableDidRead === true)
         throw new RegistryError({ kind: 'upstream-unreachable' }, { cause: error });
       return await this.#client.send(request);
     }

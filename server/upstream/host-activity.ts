@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import type { Readable } from 'node:stream';
 import { buildConnector } from 'undici';
 
 /** How often somebody who waits looks whether anything was heard. */
@@ -8,6 +9,19 @@ interface Host {
   readonly sockets: Set<Socket>;
   /** Of connections that have ended. */
   endedBytes: number;
+}
+
+export interface Watch {
+  readonly signal: AbortSignal;
+  /** Ends it. */
+  stop(): void;
+}
+
+export interface WatchOptions {
+  /** The watch begins when this has ended: whoever receives it has nothing to say before. */
+  readonly after?: Readable | undefined;
+  /** Called after half of the time: makes the host say something if it is alive, ending with the signal. */
+  readonly nudge?: (signal: AbortSignal) => void;
 }
 
 /**
@@ -30,27 +44,35 @@ export class HostActivity {
     };
   }
 
-  /**
-   * Aborts when nothing at all has been heard of the host for `silenceMs`, from now on.
-   *
-   * @returns the signal, and how to end the watch
-   */
-  watch(url: URL, silenceMs: number): { readonly signal: AbortSignal; stop(): void } {
+  /** Aborts when nothing at all has been heard of the host for `silenceMs`. */
+  watch(url: URL, silenceMs: number, { after, nudge }: WatchOptions = {}): Watch {
     const key = hostKey(url.protocol, url.hostname, url.port);
     const controller = new AbortController();
-    let heardBytes = this.#bytes(key);
-    let heardMs = performance.now();
-    const timer = setInterval(
-      () => {
+    let timer: NodeJS.Timeout | undefined;
+    const begin = (): void => {
+      let heardBytes = this.#bytes(key);
+      let heardMs = performance.now();
+      let nudged = false;
+      const look = (): void => {
         const bytes = this.#bytes(key);
         const nowMs = performance.now();
-        if (bytes !== heardBytes) heardMs = nowMs;
+        if (bytes !== heardBytes) [heardMs, nudged] = [nowMs, false];
         heardBytes = bytes;
         if (nowMs - heardMs >= silenceMs) controller.abort(new SilenceError());
-      },
-      Math.min(LOOK_MS, silenceMs),
-    );
-    return { signal: controller.signal, stop: () => clearInterval(timer) };
+        else if (!nudged && nowMs - heardMs >= silenceMs / 2) {
+          nudged = true;
+          nudge?.(controller.signal);
+        }
+      };
+      timer = setInterval(look, Math.min(LOOK_MS, silenceMs / 4));
+    };
+    if (after === undefined) begin();
+    else after.once('end', begin);
+    const stop = (): void => {
+      after?.off('end', begin);
+      clearInterval(timer);
+    };
+    return { signal: controller.signal, stop };
   }
 
   #add(key: string, socket: Socket): void {

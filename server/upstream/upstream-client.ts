@@ -5,7 +5,7 @@ import { Agent, type Dispatcher } from 'undici';
 import { errorCode } from '../../schemas/process/system-error.ts';
 import type { HeaderList, RegistryMethod } from '../registry/registry.ts';
 import { RegistryError } from '../registry/registry-error.ts';
-import { HostActivity, SilenceError } from './host-activity.ts';
+import { HostActivity, SilenceError, type Watch } from './host-activity.ts';
 import { headerPairs, headerValue, withoutCredentials } from './headers.ts';
 import { HomeDispatcher } from './home-dispatcher.ts';
 import { Turnstile } from './turnstile.ts';
@@ -41,6 +41,10 @@ export class UpstreamClient {
   /** Without the bounds of `send`: for the upstream's token service. */
   readonly dispatcher: Dispatcher;
   readonly #agents: readonly Agent[];
+  /** A connection beside the others, which may all be busy. */
+  readonly #pings: Agent;
+  #pinging = false;
+  readonly #home: string;
   readonly #activity = new HostActivity();
   readonly #readTimeoutMs: number;
   readonly #downgrades: boolean;
@@ -53,19 +57,23 @@ export class UpstreamClient {
     const trusted = ca === undefined ? {} : { ca: [...rootCertificates, ca] };
     const [cert, key] = [read(config.clientCertFile), read(config.clientKeyFile)];
     const own = cert === undefined || key === undefined ? {} : { cert, key };
-    const agent = (tls: Pick<ConnectionOptions, 'ca' | 'cert' | 'key' | 'rejectUnauthorized'>) =>
+    type Tls = Pick<ConnectionOptions, 'ca' | 'cert' | 'key' | 'rejectUnauthorized'>;
+    const agent = (tls: Tls, connections = config.connections) =>
       new Agent({
-        connections: config.connections,
+        connections,
         pipelining: 1,
         headersTimeout: config.headerTimeoutMs,
         bodyTimeout: config.idleTimeoutMs,
         connect: this.#activity.connector({ timeout: config.connectTimeoutMs, ...tls }),
       });
     // Our client certificate, and trust in any certificate, are for the upstream alone.
-    const home = agent({ ...trusted, ...own, rejectUnauthorized: !config.insecureSkipVerify });
+    const atHome = { ...trusted, ...own, rejectUnauthorized: !config.insecureSkipVerify };
+    const home = agent(atHome);
     const elsewhere = agent(trusted);
-    this.#agents = [home, elsewhere];
-    this.dispatcher = new HomeDispatcher(new URL(config.url).origin, home, elsewhere);
+    this.#pings = agent(atHome, 1);
+    this.#home = new URL(config.url).origin;
+    this.#agents = [home, elsewhere, this.#pings];
+    this.dispatcher = new HomeDispatcher(this.#home, home, elsewhere);
     this.#readTimeoutMs = config.readTimeoutMs;
     this.#downgrades = config.plainHttp;
     this.#turnstile = new Turnstile({
@@ -124,7 +132,7 @@ export class UpstreamClient {
   async #once(request: UpstreamRequest, isRead: boolean, repeatable: boolean): Promise<UpstreamResponse> {
     const { method, url, headers, body, signal } = request;
     signal.throwIfAborted();
-    const watch = isRead ? this.#activity.watch(url, this.#readTimeoutMs) : undefined;
+    const watch = this.#watch(request, isRead);
     try {
       const response = await this.dispatcher.request({
         origin: url.origin,
@@ -147,6 +155,27 @@ export class UpstreamClient {
       throw upstreamError(error);
     } finally {
       watch?.stop();
+    }
+  }
+
+  /** A write may take its time, as long as the upstream answers anything at all: it is asked something meanwhile. */
+  #watch({ url, body }: UpstreamRequest, isRead: boolean): Watch | undefined {
+    if (isRead) return this.#activity.watch(url, this.#readTimeoutMs);
+    if (url.origin !== this.#home) return undefined; // where uploads go elsewhere, little is known of it
+    const nudge = (signal: AbortSignal) => void this.#ping(signal);
+    return this.#activity.watch(url, this.#readTimeoutMs, { after: body, nudge });
+  }
+
+  async #ping(signal: AbortSignal): Promise<void> {
+    if (this.#pinging) return;
+    this.#pinging = true;
+    try {
+      const { body } = await this.#pings.request({ origin: this.#home, path: '/v2/', method: 'GET', signal });
+      await body.dump();
+    } catch {
+      // That something was heard is all that counts.
+    } finally {
+      this.#pinging = false;
     }
   }
 }

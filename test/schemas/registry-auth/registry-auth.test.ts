@@ -193,6 +193,7 @@ describe('RegistryAuth', () => {
     ['a redirect', (_, response) => response.writeHead(302, { location: '/' }).end(), 'unauthorized'],
     ['500', (_, response) => response.writeHead(500).end(), 'unavailable'],
     ['503', (_, response) => response.writeHead(503).end(), 'unavailable'],
+    ['429', (_, response) => response.writeHead(429).end(), 'unavailable'],
     ['nothing', (_, response) => response.destroy(), 'unreachable'],
     [
       'half an answer',

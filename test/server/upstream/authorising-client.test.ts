@@ -15,7 +15,8 @@ const signal = new AbortController().signal;
 const ROBOT = basicAuthorization({ username: 'robot', password: 'secret' });
 const ALICE = basicAuthorization({ username: 'alice', password: 'other' });
 
-describe('AuthorisingClient', () => {
+describe('AuthorisingClient', function () {
+  this.timeout(60_000);
   let directory: string;
   let own: Partial<UpstreamConfig>;
   before(async () => {
@@ -201,6 +202,29 @@ describe('AuthorisingClient', () => {
     assert.deepEqual(bench.asked, ['/a/x Bearer good', '/a/x Bearer bad', '/a/x -']);
   });
 
+  const AWAY: readonly (readonly [title: string, token: Script])[] = [
+    ['is silent', () => undefined],
+    ['breaks off', (_, response) => void response.destroy()],
+    ['answers 503', (_, response) => void response.writeHead(503).end()],
+    ['answers 429', (_, response) => void response.writeHead(429).end()],
+  ];
+  for (const [title, token] of AWAY) {
+    it(`takes a token service that ${title} for an upstream that is away, whoever asks`, async () => {
+      const script: Script = (request, response) => {
+        if (request.url?.startsWith('/token') === true) return token(request, response);
+        const challenge = `Bearer realm="http://${request.headers.host}/token",service="s"`;
+        return void response.writeHead(401, { 'WWW-Authenticate': challenge }).end();
+      };
+      // Far longer than the test may take: what counts is the time that reads have.
+      const patient = { headerTimeoutMs: 600_000, readTimeoutMs: 500 };
+      for (const settings of [patient, { ...own, ...patient }]) {
+        await using bench = await Bench.start(script, settings);
+        await assert.rejects(bench.send('/a/x', ALICE), isAway);
+        await assert.rejects(bench.send('/a/x', ALICE, 'body'), isAway);
+      }
+    });
+  }
+
   it('keeps the tokens of two callers apart', async () => {
     await using bench = await Bench.start(
       withTokens(() => true),
@@ -213,6 +237,10 @@ describe('AuthorisingClient', () => {
     assert.deepEqual(presented, ['/a/x Bearer t1', '/a/x Bearer t2', '/a/x Bearer t1']);
   });
 });
+
+function isAway(error: unknown): boolean {
+  return error instanceof RegistryError && error.fault.kind === 'upstream-unreachable';
+}
 
 function isDenied(error: unknown): boolean {
   return error instanceof RegistryError && error.fault.kind === 'upstream-denied';

@@ -303,7 +303,8 @@ describe('UpstreamRegistry, redirects', () => {
   }
 });
 
-describe('UpstreamRegistry, failures', () => {
+describe('UpstreamRegistry, failures', function () {
+  this.timeout(60_000);
   it('answers 502 at once where nobody listens', async () => {
     await using front = await Front.start(() => undefined);
     await front.upstream[Symbol.asyncDispose]();
@@ -320,6 +321,40 @@ describe('UpstreamRegistry, failures', () => {
   it('answers 504 where the upstream is silent', async () => {
     await using front = await Front.start(() => undefined, { readTimeoutMs: 100 });
     assert.equal((await ask(`${front.url}${BLOB}`)).statusCode, 504);
+  });
+
+  for (const [method, path, body] of [
+    ['POST', 'blobs/uploads/', undefined],
+    ['DELETE', `blobs/${DIGEST}`, undefined],
+    ['PATCH', 'blobs/uploads/1', 'a chunk'],
+    ['PUT', 'manifests/v1', '{}'],
+  ] as const) {
+    it(`answers 504 where the upstream is silent to ${method} ${path.slice(0, 15)}`, async () => {
+      await using front = await Front.start((incoming) => void incoming.resume(), {
+        ...{ readTimeoutMs: 200, headerTimeoutMs: 600_000 },
+      });
+      const answer = await fetch(`${front.url}/v2/a/${path}`, { method, ...(body === undefined ? {} : { body }) });
+      assert.equal(answer.status, 504);
+    });
+  }
+
+  it('waits for a write that takes its time, as long as the upstream answers something else', async () => {
+    let pings = 0;
+    let answer: () => void = () => undefined;
+    const script: Script = (incoming, response) => {
+      if (incoming.method === 'DELETE') {
+        answer = () => response.writeHead(202).end();
+        return;
+      }
+      assert.deepEqual([incoming.url, incoming.headers.authorization], ['/v2/', undefined]);
+      response.writeHead(401).end();
+      pings += 1;
+      if (pings === 3) answer();
+    };
+    await using front = await Front.start(script, { readTimeoutMs: 3_000, headerTimeoutMs: 600_000 });
+    const headers = { authorization: 'Bearer x' };
+    const done = await fetch(`${front.url}${BLOB}`, { method: 'DELETE', headers });
+    assert.deepEqual([done.status, pings], [202, 3]);
   });
 
   it('waits for an upstream that sends something else meanwhile', async () => {

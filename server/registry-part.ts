@@ -109,8 +109,9 @@ async function openUpstream(
   const client = new UpstreamClient(upstream);
   const authorised = new AuthorisingClient(upstream, client);
   const passing = new UpstreamRegistry(url, client, authorised);
-  const registry = await mirrors.before(key, url, completed(passing, limits.manifestBytes));
-  const reader = new UpstreamReader(url, authorised, registry);
+  const whole = completed(passing, limits.manifestBytes);
+  const { guarded, kept: registry } = await mirrors.before(key, url, whole);
+  const reader = new UpstreamReader({ asked: guarded, kept: registry });
   const send = (request: UpstreamRequest) => authorised.send(request, CATALOG_ACCESS);
   return {
     registry,

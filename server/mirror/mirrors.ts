@@ -12,6 +12,14 @@ import { OutageGuard } from './outage-guard.ts';
 import { MirrorRegistry } from './mirror-registry.ts';
 import { Space } from './space.ts';
 
+/** An upstream, with what stands before it. */
+export interface Fronted {
+  /** Asked each time, unless it is away. */
+  readonly guarded: Registry;
+  /** That, with a cache before it where one is configured. */
+  readonly kept: Registry;
+}
+
 /**
  * What stands before upstreams: a guard before each, and a cache before that where one is configured. All caches
  * share the bytes that they may take together, and nothing else: what one upstream says it has must not open
@@ -59,12 +67,12 @@ export class Mirrors {
    * different credentials.
    * @throws where its directory cannot be used.
    */
-  async before(key: string, url: string, registry: Registry): Promise<Registry> {
+  async before(key: string, url: string, registry: Registry): Promise<Fronted> {
     const upstream = new URL(url);
     const { counters } = this;
     const common = { key: this.#key, counters, log: this.#log, config: this.#config };
     const guarded = new OutageGuard({ ...common, registry, upstream: upstream.host, nowMs: Date.now });
-    if (this.#lock === undefined) return guarded;
+    if (this.#lock === undefined) return { guarded, kept: guarded };
     // Legible, and different for every upstream.
     const name = `${upstream.hostname.replace(/[^\w.-]/g, '_')}-${digestHex(digestOf(`${key} ${upstream.origin}`)).slice(0, 12)}`;
     const store = await BlobStore.open({
@@ -76,7 +84,8 @@ export class Mirrors {
     });
     const fills = new Fills({ store, space: this.#space, counters });
     this.#opened.push({ store, fills });
-    return new MirrorRegistry({ ...common, registry: guarded, store, fills, nowMs: () => performance.now() });
+    const cached = { ...common, registry: guarded, store, fills, nowMs: () => performance.now() };
+    return { guarded, kept: new MirrorRegistry(cached) };
   }
 
   async close(): Promise<void> {

@@ -6,6 +6,7 @@ import {
   type RegistryBlob,
   type RegistryManifest,
   RegistryReadError,
+  type RegistryReadFault,
   type RegistryReader,
 } from '../../extensions/starlight/registry-reader.ts';
 import { fallbackTag } from '../../schemas/image/referrers-index.ts';
@@ -13,15 +14,13 @@ import { type Digest, digestAlgorithm, digestOf, isDigest } from '../../schemas/
 import { MANIFEST_MEDIA_TYPES, MEDIA_TYPE } from '../../schemas/oci/media-types.ts';
 import { isTag } from '../../schemas/oci/reference.ts';
 import { type Descriptor, DocumentError, parseIndex } from '../../schemas/oci/types.ts';
-import { endpointPath } from '../distribution/endpoint.ts';
 import type { EndpointOf, HeaderList, Registry } from '../registry/registry.ts';
-import { RegistryError } from '../registry/registry-error.ts';
+import { RegistryError, type RegistryFault } from '../registry/registry-error.ts';
 import { ownedBytes } from '../registry/owned-bytes.ts';
 import { repositoryName } from '../registry/repository-name.ts';
-import { ownRequest } from '../registry/request-for.ts';
-import type { AuthorisingClient } from './authorising-client.ts';
+import { type OwnRequest, ownRequest } from '../registry/request-for.ts';
 import { headerValue, headerValues, nextLink } from './headers.ts';
-import { discard, type UpstreamResponse, upstreamError } from './upstream-client.ts';
+import { upstreamError } from './upstream-client.ts';
 
 /** Manifests, indexes and lists of referrers are read whole up to this. */
 const MAX_DOCUMENT_BYTES = 4 << 20;
@@ -34,20 +33,24 @@ interface Answered {
   readonly body: Readable;
 }
 
+export interface UpstreamReaderOptions {
+  /**
+   * Answers for tags and lists of referrers: the upstream itself, whatever is kept of it. Whoever notifies of a tag
+   * means what it is now.
+   */
+  readonly asked: Registry;
+  /** Answers for what a digest names: the upstream with what keeps its blobs and manifests before it. */
+  readonly kept: Registry;
+}
+
 /** Reads an upstream registry with the caller's own credentials, or with the proxy's where it has some there. */
 export class UpstreamReader implements RegistryReader {
-  readonly #client: AuthorisingClient;
-  readonly #base: URL;
-  readonly #blobs: Registry;
+  readonly #asked: Registry;
+  readonly #kept: Registry;
 
-  /**
-   * @param blobs answers for blobs: the upstream with what keeps its blobs before it, so that it sends each once. What
-   * a tag names is always asked of the upstream itself: whoever notifies of a tag means what it is now.
-   */
-  constructor(url: string, client: AuthorisingClient, blobs: Registry) {
-    this.#client = client;
-    this.#base = new URL(url);
-    this.#blobs = blobs;
+  constructor({ asked, kept }: UpstreamReaderOptions) {
+    this.#asked = asked;
+    this.#kept = kept;
   }
 
   async manifest(
@@ -58,10 +61,12 @@ export class UpstreamReader implements RegistryReader {
   ): Promise<RegistryManifest | undefined> {
     const repository = repositoryName(name);
     if (repository === undefined || !(isDigest(reference) || isTag(reference))) return undefined;
-    const response = await this.#get(
-      { kind: 'manifest', name: repository, reference },
-      '',
-      [['Accept', MANIFEST_MEDIA_TYPES.join(', ')]],
+    const response = await read(
+      isDigest(reference) ? this.#kept : this.#asked,
+      {
+        endpoint: { kind: 'manifest', name: repository, reference },
+        headers: [['Accept', MANIFEST_MEDIA_TYPES.join(', ')]],
+      },
       auth,
       signal,
     );
@@ -89,7 +94,8 @@ export class UpstreamReader implements RegistryReader {
     if (range?.length === 0) return { sizeBytes: 0, bytes: emptyBytes() };
     const end = range === undefined ? 0 : range.offset + range.length - 1;
     const headers: HeaderList = range === undefined ? [] : [['Range', `bytes=${range.offset}-${end}`]];
-    const response = await this.#blob({ kind: 'blob', name: repository, digest }, headers, auth, signal);
+    const endpoint = { kind: 'blob', name: repository, digest } as const;
+    const response = await read(this.#kept, { endpoint, headers }, auth, signal);
     if (response === undefined) return undefined;
     const sizeBytes = Number(headerValue(response.headers, 'content-length') ?? Number.NaN);
     try {
@@ -119,10 +125,11 @@ export class UpstreamReader implements RegistryReader {
     const repository = repositoryName(name);
     if (repository === undefined) return [];
     const found: Descriptor[] = [];
-    let query = artifactType === undefined ? '' : `artifactType=${encodeURIComponent(artifactType)}`;
+    let query = new URLSearchParams(artifactType === undefined ? {} : { artifactType });
     for (let page = 0; page < MAX_REFERRER_PAGES; page += 1) {
       const endpoint = { kind: 'referrers', name: repository, digest } as const;
-      const response = await this.#get(endpoint, query, [['Accept', MEDIA_TYPE.ociIndex]], auth, signal);
+      const headers: HeaderList = [['Accept', MEDIA_TYPE.ociIndex]];
+      const response = await read(this.#asked, { endpoint, query, headers }, auth, signal);
       if (response === undefined) {
         if (page > 0) throw protocol('a page of referrers is missing');
         // distribution-spec, "Unavailable referrers API": the clients keep the list under this tag.
@@ -133,63 +140,40 @@ export class UpstreamReader implements RegistryReader {
       found.push(...index(await document(response, signal)));
       const next = nextLink(response.headers);
       if (next === undefined) break;
-      query = URL.parse(next, this.#base)?.search.slice(1) ?? '';
+      query = new URLSearchParams(URL.parse(next, 'http://proxy.invalid')?.search);
     }
     return artifactType === undefined ? found : found.filter((one) => one.artifactType === artifactType);
   }
+}
 
-  /** undefined for 404. */
-  async #blob(
-    endpoint: EndpointOf<'blob'>,
-    headers: HeaderList,
-    auth: CallerAuthorization,
-    signal: AbortSignal,
-  ): Promise<Answered | undefined> {
-    const sent: HeaderList = [
-      ...headers,
-      ...(auth === undefined ? [] : ([['Authorization', auth]] as const)),
-    ];
+/** @returns undefined for 404. */
+async function read(
+  registry: Registry,
+  { headers = [], ...asked }: Omit<OwnRequest<EndpointOf<'blob' | 'manifest' | 'referrers'>>, 'method'>,
+  auth: CallerAuthorization,
+  signal: AbortSignal,
+): Promise<Answered | undefined> {
+  const sent: HeaderList = [
+    ...headers,
+    ...(auth === undefined ? [] : ([['Authorization', auth]] as const)),
+  ];
+  signal.throwIfAborted();
+  let answered: Answered;
+  try {
+    const request = ownRequest({ ...asked, method: 'GET', headers: sent }, signal);
+    const { status, headers: told, body = new Uint8Array() } = await registry.answer(request);
+    const stream = body instanceof Readable ? body : Readable.from([body], { objectMode: false });
+    // Whoever reads is told of an error; without a reader nobody is, and that is no fault.
+    stream.on('error', () => undefined);
+    // What is kept on disk knows nothing of the signal.
+    answered = { status, headers: told, body: addAbortSignal(signal, stream) };
+  } catch (error) {
     signal.throwIfAborted();
-    let answered: Answered;
-    try {
-      const request = ownRequest({ endpoint, method: 'GET', headers: sent }, signal);
-      const { status, headers: told, body = new Uint8Array() } = await this.#blobs.answer(request);
-      const stream = body instanceof Readable ? body : Readable.from([body], { objectMode: false });
-      // Whoever reads is told of an error; without a reader nobody is, and that is no fault.
-      stream.on('error', () => undefined);
-      // What is kept on disk knows nothing of the signal.
-      answered = { status, headers: told, body: addAbortSignal(signal, stream) };
-    } catch (error) {
-      signal.throwIfAborted();
-      throw readError(error);
-    }
-    if (answered.status === 200 || answered.status === 206) return answered;
-    answered.body.destroy();
-    return refusal(answered);
+    throw readError(error);
   }
-
-  /** undefined for 404. */
-  async #get(
-    endpoint: EndpointOf<'blob' | 'manifest' | 'referrers'>,
-    query: string,
-    headers: HeaderList,
-    auth: CallerAuthorization,
-    signal: AbortSignal,
-  ): Promise<UpstreamResponse | undefined> {
-    const url = new URL(`${endpointPath(endpoint)}${query === '' ? '' : `?${query}`}`, this.#base);
-    const credentials: HeaderList = auth === undefined ? [] : [['Authorization', auth]];
-    let response: UpstreamResponse;
-    try {
-      const request = { method: 'GET', url, headers: [...headers, ...credentials], signal } as const;
-      response = await this.#client.send(request, `repository:${endpoint.name}:pull`);
-    } catch (error) {
-      signal.throwIfAborted();
-      throw readError(error);
-    }
-    if (response.status === 200 || response.status === 206) return response;
-    await discard(response);
-    return refusal(response);
-  }
+  if (answered.status === 200 || answered.status === 206) return answered;
+  answered.body.destroy();
+  return refusal(answered);
 }
 
 function refusal({ status, headers }: Pick<Answered, 'status' | 'headers'>): undefined {
@@ -209,7 +193,7 @@ function refusal({ status, headers }: Pick<Answered, 'status' | 'headers'>): und
   throw protocol(`the registry answered ${status}`);
 }
 
-async function document(response: UpstreamResponse, signal: AbortSignal): Promise<Uint8Array> {
+async function document(response: Answered, signal: AbortSignal): Promise<Uint8Array> {
   try {
     return await readWhole(response.body, MAX_DOCUMENT_BYTES, () =>
       protocol(`a document of more than ${MAX_DOCUMENT_BYTES} bytes`),
@@ -259,13 +243,24 @@ async function* emptyBytes(): AsyncGenerator<Uint8Array> {}
 
 function readError(error: unknown): unknown {
   if (error instanceof RegistryReadError) return error;
-  const known = error instanceof RegistryError ? error : upstreamError(error);
-  const { kind: told } = known.fault;
-  const kind =
-    told === 'upstream-denied' ? 'denied' : told === 'upstream-protocol' ? 'protocol' : 'unavailable';
-  return new RegistryReadError({ kind }, `the registry cannot be read: ${known.fault.kind}`, {
-    cause: error,
-  });
+  const { fault } = error instanceof RegistryError ? error : upstreamError(error);
+  const message = `the registry cannot be read: ${fault.kind}`;
+  return new RegistryReadError(readFault(fault), message, { cause: error });
+}
+
+function readFault(fault: RegistryFault): RegistryReadFault {
+  switch (fault.kind) {
+    case 'upstream-denied':
+      return { kind: 'denied' };
+    case 'upstream-protocol':
+      return { kind: 'protocol' };
+    case 'upstream-withheld':
+      return { kind: 'unavailable', status: fault.status, retryAfter: String(fault.retryAfterSeconds) };
+    case 'upstream-busy':
+      return { kind: 'unavailable', status: 429, retryAfter: String(fault.retryAfterSeconds) };
+    default:
+      return { kind: 'unavailable' };
+  }
 }
 
 function protocol(message: string): RegistryReadError {

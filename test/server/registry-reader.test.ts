@@ -106,10 +106,14 @@ async function upstreamBench(wrap: (registry: Registry) => Registry, mirrored = 
     { ...MIRROR, dir: join(dir, 'mirror'), maxBytes: mirrored ? 4 * BLOB_BYTES : 0 },
     { warn: (_, message) => assert.fail(message) },
   );
-  const blobs = await mirrors.before('one', app.url, new UpstreamRegistry(app.url, client, authorised));
+  const { guarded, kept } = await mirrors.before(
+    'one',
+    app.url,
+    new UpstreamRegistry(app.url, client, authorised),
+  );
   return {
     ...held,
-    reader: new UpstreamReader(app.url, authorised, blobs),
+    reader: new UpstreamReader({ asked: guarded, kept }),
     [Symbol.asyncDispose]: async () => {
       await mirrors.close();
       await client.close();
@@ -158,8 +162,8 @@ describe('UpstreamReader', () => {
     const client = new UpstreamClient(config);
     try {
       const authorised = new AuthorisingClient(config, client);
-      const blobs = new UpstreamRegistry(upstream.url, client, authorised);
-      return await use(new UpstreamReader(upstream.url, authorised, blobs), upstream);
+      const registry = new UpstreamRegistry(upstream.url, client, authorised);
+      return await use(new UpstreamReader({ asked: registry, kept: registry }), upstream);
     } finally {
       await client.close();
     }
@@ -240,6 +244,64 @@ describe('UpstreamReader', () => {
       });
     });
   }
+
+  describe('behind what spares the upstream', () => {
+    async function withMirror(
+      script: Script,
+      use: (reader: UpstreamReader, upstream: ScriptedServer) => Promise<void>,
+    ): Promise<void> {
+      const dir = await mkdtemp(join(tmpdir(), 'starlight-reader-'));
+      await using upstream = await ScriptedServer.start(script);
+      const config = upstreamConfig(upstream.url);
+      const client = new UpstreamClient(config);
+      const mirrors = await Mirrors.open({ ...MIRROR, dir, maxBytes: 1 << 20 }, { warn: () => undefined });
+      try {
+        const registry = new UpstreamRegistry(upstream.url, client, new AuthorisingClient(config, client));
+        const { guarded, kept } = await mirrors.before('one', upstream.url, registry);
+        await use(new UpstreamReader({ asked: guarded, kept }), upstream);
+      } finally {
+        await mirrors.close();
+        await client.close();
+        await rm(dir, { recursive: true, force: true });
+      }
+    }
+
+    it('does not ask again before the time that the upstream has named', async () => {
+      await withMirror(
+        (_, r) => void r.writeHead(429, { 'Retry-After': '3000' }).end(),
+        async (reader, upstream) => {
+          for (const reference of ['v1', 'v1', DIGEST]) {
+            await assert.rejects(reader.manifest('a', reference, undefined, signal), (error) => {
+              assert.ok(error instanceof RegistryReadError && error.fault.kind === 'unavailable');
+              assert.equal(error.fault.status, 429);
+              assert.ok(Number(error.fault.retryAfter) > 2000);
+              return true;
+            });
+          }
+          await assert.rejects(reader.referrers('a', DIGEST, undefined, undefined, signal), RegistryReadError);
+          assert.equal(upstream.requests.length, 1);
+        },
+      );
+    });
+
+    it('asks each time what a tag is, and once for what a digest names', async () => {
+      const digest = digestOf('{}');
+      await withMirror(
+        (_, r) => void r.writeHead(200, { 'Content-Length': '2', 'Docker-Content-Digest': digest }).end('{}'),
+        async (reader, upstream) => {
+          for (const reference of ['v1', digest, 'v1', digest]) {
+            assert.equal((await reader.manifest('a', reference, undefined, signal))?.digest, digest);
+          }
+          const asked = upstream.requests.map(({ method, url }) => `${method} ${url?.slice(-8)}`);
+          const [tag, once] = ['GET fests/v1', `GET ${digest.slice(-8)}`];
+          assert.deepEqual(asked, [tag, once, tag]);
+          // To whom the upstream has not shown it, it is not shown.
+          await reader.manifest('a', digest, 'Basic other', signal);
+          assert.equal(upstream.last.headers.authorization, 'Basic other');
+        },
+      );
+    });
+  });
 
   it('throws where a blob breaks off', async () => {
     await withReader(

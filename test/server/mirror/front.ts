@@ -76,8 +76,8 @@ export class Front implements AsyncDisposable {
     );
     const authorised = new AuthorisingClient(upstream, client);
     const passing = new UpstreamRegistry(upstream.url, client, authorised);
-    const registry = await mirrors.before('origin', upstream.url, passing);
-    const app = await LocalApp.start(registry);
+    const { kept } = await mirrors.before('origin', upstream.url, passing);
+    const app = await LocalApp.start(kept);
     return new Front({ origin, mirrors, dir, log, app, client }, options);
   }
 

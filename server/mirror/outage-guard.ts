@@ -3,7 +3,7 @@ import { retryAfterMs } from '../../schemas/image/registry-client.ts';
 import { Circuit } from '../cache/circuit.ts';
 import type { MirrorConfig } from '../config.ts';
 import type { Registry, RegistryAnswer, RegistryRequest } from '../registry/registry.ts';
-import { RegistryError } from '../registry/registry-error.ts';
+import { isUpstreamAway, RegistryError } from '../registry/registry-error.ts';
 import { headerValue } from '../upstream/headers.ts';
 import { type CallerId, callerId } from './caller.ts';
 import type { StoreLog } from './blob-store.ts';
@@ -64,7 +64,7 @@ export class OutageGuard implements Registry {
       this.#heed(caller, answer);
       return answer;
     } catch (error) {
-      if (isAway(error)) this.#failed(admission.failed);
+      if (isUpstreamAway(error)) this.#failed(admission.failed);
       throw error;
     } finally {
       admission.abandoned(); // the client's own going away, and faults that are not the upstream's
@@ -102,11 +102,4 @@ export class OutageGuard implements Registry {
     const retryAfterSeconds = Math.max(1, Math.ceil(waitMs / 1000));
     return new RegistryError({ kind: 'upstream-withheld', status, retryAfterSeconds });
   }
-}
-
-function isAway(error: unknown): boolean {
-  return (
-    error instanceof RegistryError &&
-    (error.fault.kind === 'upstream-unreachable' || error.fault.kind === 'upstream-timeout')
-  );
 }

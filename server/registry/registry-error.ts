@@ -48,3 +48,9 @@ export class RegistryError extends Error {
     this.fault = fault;
   }
 }
+
+/** True where an upstream was asked and nothing of it came back. */
+export function isUpstreamAway(error: unknown): boolean {
+  const kind = error instanceof RegistryError ? error.fault.kind : undefined;
+  return kind === 'upstream-unreachable' || kind === 'upstream-timeout';
+}

@@ -11,7 +11,7 @@ import type {
   RegistryAnswer,
   RegistryRequest,
 } from '../registry/registry.ts';
-import { RegistryError } from '../registry/registry-error.ts';
+import { isUpstreamAway, RegistryError } from '../registry/registry-error.ts';
 import { requestFor } from '../registry/request-for.ts';
 import { headerValue } from './headers.ts';
 import { bodyOf, isSuccess, letGo, type ReferrersKey, ReferrersTag } from './referrers-tag.ts';
@@ -85,7 +85,11 @@ export class ReferrersFallback implements Registry {
   }
 
   async #delete(request: RegistryRequest<EndpointOf<'manifest'>>, digest: Digest): Promise<RegistryAnswer> {
-    const subject = await this.#beside(request, () => this.#subjectOf(request, digest));
+    const subject = await this.#subjectOf(request, digest).catch((error: unknown) => {
+      // An upstream that is away is not waited for a second time.
+      if (isUpstreamAway(error) || !(error instanceof RegistryError)) throw error;
+      return undefined;
+    });
     const answer = await this.#registry.answer(request);
     if (!isSuccess(answer.status) || subject === undefined) return answer;
     await this.#beside(request, () =>

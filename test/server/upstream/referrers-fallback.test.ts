@@ -286,6 +286,26 @@ describe('ReferrersFallback, in front of a registry without the API', () => {
     });
   }
 
+  it('does not wait a second time for a registry that is away', async () => {
+    let silent = false;
+    await using front = await Front.start({
+      script: () => {
+        if (silent) throw new RegistryError({ kind: 'upstream-timeout' });
+        return undefined;
+      },
+    });
+    const { digest } = await front.push(SBOM);
+    silent = true;
+    const before = front.upstream.asked.length;
+    const calls = [
+      () => front.call('DELETE', `manifests/${digest}`),
+      () => front.call('PUT', 'manifests/v1', artifact(SBOM)),
+      () => front.call('GET', `referrers/${SUBJECT}`),
+    ];
+    for (const call of calls) assert.equal((await call()).status, 504);
+    assert.equal(front.upstream.asked.length, before + calls.length);
+  });
+
   it('neither reads nor overwrites a tag of that name that is no list', async () => {
     await using front = await Front.start();
     await front.push(SBOM, TAG);

@@ -102,6 +102,7 @@ export function directorySuite(name: string, open: () => Promise<readonly [Direc
       assert.ok(found !== undefined);
       assert.deepEqual(asBuffers(found), asBuffers(image));
       const layers = await two.layers(
+        ingest.repository.registry,
         image.layers.map(({ digest }) => digest),
         SIGNAL,
       );
@@ -166,7 +167,7 @@ export function directorySuite(name: string, open: () => Promise<readonly [Direc
       await one.record(ingest, SIGNAL);
       const { platform, tocDigest } = image;
       const summary = { manifestDigest: image.manifest.digest, platform, tocDigest };
-      assert.deepEqual(await two.summary(image.manifest.digest, SIGNAL), summary);
+      assert.deepEqual(await two.summary(ingest.repository.registry, image.manifest.digest, SIGNAL), summary);
       const where = repository();
       const known = { repository: where, tag: 'v1', layers: [], images: [], known: [summary] };
       assert.deepEqual(await two.record(known, SIGNAL), []);
@@ -175,16 +176,32 @@ export function directorySuite(name: string, open: () => Promise<readonly [Direc
       assert.equal(await one.predecessor(question, SIGNAL), image.manifest.digest);
     });
 
+    it('knows images and layers of a registry from what its own repositories hold', async () => {
+      const ingest = ingestOf();
+      const image = onlyImage(ingest);
+      await one.record(ingest, SIGNAL);
+      const other = { registry: 'other.example', name: ingest.repository.name };
+      const digests = image.layers.map(({ digest }) => digest);
+      const known = async (registry: string) => [
+        (await two.summary(registry, image.manifest.digest, SIGNAL)) !== undefined,
+        (await two.layers(registry, digests, SIGNAL)).length,
+      ];
+      assert.deepEqual(await known(ingest.repository.registry), [true, digests.length]);
+      assert.deepEqual(await known(other.registry), [false, 0]);
+      assert.deepEqual(await one.record({ ...ingest, repository: other }, SIGNAL), []);
+      assert.deepEqual(await known(other.registry), [true, digests.length]);
+    });
+
     it('refuses to write that an unknown image is held', async () => {
       const summary = { manifestDigest: newDigest(), platform: PLATFORM, tocDigest: newDigest() };
       await assert.rejects(one.record(ingestOf({ layers: [], images: [], known: [summary] }), SIGNAL));
     });
 
     it('answers misses as misses', async () => {
-      assert.equal(await one.summary(newDigest(), SIGNAL), undefined);
+      assert.equal(await one.summary('origin.example', newDigest(), SIGNAL), undefined);
       assert.equal(await one.image(newDigest(), SIGNAL), undefined);
-      assert.deepEqual(await one.layers([newDigest()], SIGNAL), []);
-      assert.deepEqual(await one.layers([], SIGNAL), []);
+      assert.deepEqual(await one.layers('origin.example', [newDigest()], SIGNAL), []);
+      assert.deepEqual(await one.layers('origin.example', [], SIGNAL), []);
       assert.deepEqual(await one.ranks(newDigest(), SIGNAL), { version: 0, ranks: [] });
       assert.equal(await one.holds(repository(), newDigest(), SIGNAL), false);
       assert.equal(await one.addRanks(repository(), newDigest(), [row('a', 0, 1)], SIGNAL), undefined);
@@ -239,6 +256,7 @@ export function directorySuite(name: string, open: () => Promise<readonly [Direc
       assert.equal(await two.image(bad.manifest.digest, SIGNAL), undefined);
       assert.deepEqual(
         await two.layers(
+          ingest.repository.registry,
           layers.map(({ digest }) => digest),
           SIGNAL,
         ),
@@ -247,9 +265,17 @@ export function directorySuite(name: string, open: () => Promise<readonly [Direc
       assert.deepEqual(await two.ranks(good.manifest.digest, SIGNAL), { version: 0, ranks: [] });
       const question = { repository: ingest.repository, platform: PLATFORM, except: newDigest() };
       assert.equal(await two.predecessor(question, SIGNAL), undefined);
-      // And the same repository can be ingested afterwards.
-      const repaired = { ...ingest, images: [{ image: good, inherited: [] }] };
+      // And the same repository can be ingested afterwards, with layers of which nothing was left.
+      const anew = layers.map((layer) => ({ ...layer, toc: { bytes: randomBytes(8), sizeBytes: 20 } }));
+      const repaired = { ...ingest, layers: anew, images: [{ image: good, inherited: [] }] };
       assert.deepEqual(await one.record(repaired, SIGNAL), [good.manifest.digest]);
+      const held = await two.layers(
+        ingest.repository.registry,
+        anew.map(({ digest }) => digest),
+        SIGNAL,
+      );
+      const byDigest = new Map(held.map((layer) => [layer.digest, layer]));
+      for (const layer of anew) assert.deepEqual(asBuffers(byDigest.get(layer.digest)), asBuffers(layer));
     });
 
     it('leaves nothing behind when the signal is aborted', async () => {

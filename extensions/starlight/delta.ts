@@ -5,11 +5,12 @@ import type { BundleCache } from './bundle-cache.ts';
 import { type BundlePlan, bundleBytes, decodePlan, encodePlan, etagOf, keyOf } from './bundle-plan.ts';
 import type { Directory } from './directory.ts';
 import type { ImageStore, LoadedImage } from './image-store.ts';
-import type { Ingester, IngestRepository } from './ingest.ts';
+import type { Ingester } from './ingest.ts';
 import { dictionaryFor, type HeldImageContents, makeBundle, PLAN_VERSION } from './make-bundle.ts';
 import { type ReadRange, streamPayloads } from './payload-stream.ts';
 import type { DeltaQuestion } from './question.ts';
 import { ranksOf } from './ranks-of.ts';
+import type { IngestRepository } from './resolve.ts';
 import { SingleFlight } from '../../schemas/concurrency/single-flight.ts';
 import { StarlightError } from './starlight-error.ts';
 

@@ -6,14 +6,17 @@ import type { Digest } from '../../schemas/oci/digest.ts';
  * that they pass: conformance/directory.
  */
 export interface Directory {
-  /** Those of `digests` that are known, in no order. */
-  layers(digests: readonly Digest[], signal: AbortSignal): Promise<readonly LayerRecord[]>;
+  /**
+   * Those of `digests` that are known from images of this registry, in no order. What another registry has shown is
+   * no proof of what this one has.
+   */
+  layers(registry: string, digests: readonly Digest[], signal: AbortSignal): Promise<readonly LayerRecord[]>;
 
   /** The image of this manifest. A miss is undefined. */
   image(manifest: Digest, signal: AbortSignal): Promise<ImageRecord | undefined>;
 
-  /** As `image`, without the bytes. */
-  summary(manifest: Digest, signal: AbortSignal): Promise<ImageSummary | undefined>;
+  /** As `image`, without the bytes, of an image that some repository of this registry was seen to hold. */
+  summary(registry: string, manifest: Digest, signal: AbortSignal): Promise<ImageSummary | undefined>;
 
   /** True when the image is known and was seen in this repository. */
   holds(repository: RepositoryKey, manifest: Digest, signal: AbortSignal): Promise<boolean>;

@@ -5,7 +5,13 @@ import type { ImageStore } from './image-store.ts';
 import { LayerScanner } from './layer-scanner.ts';
 import { inheritRanks } from './optimizer/inherit-ranks.ts';
 import { readImage } from './read-image.ts';
-import { type CallerRepository, imageEntries, manifestOf, resolveRoot } from './resolve.ts';
+import {
+  type CallerRepository,
+  type IngestRepository,
+  imageEntries,
+  manifestOf,
+  resolveRoot,
+} from './resolve.ts';
 import { SingleFlight } from '../../schemas/concurrency/single-flight.ts';
 import { StarlightError } from './starlight-error.ts';
 
@@ -24,11 +30,6 @@ export interface IngestedImage {
 
 export interface IngestResult {
   readonly images: readonly IngestedImage[];
-}
-
-/** A repository as one caller sees it, with the key under which the directory has it. */
-export interface IngestRepository extends CallerRepository {
-  readonly registry: string;
 }
 
 export interface IngesterOptions {
@@ -191,7 +192,7 @@ export class Ingester {
     scanned: Map<Digest, LayerRecord>,
     signal: AbortSignal,
   ) {
-    const summary = await this.#directory.summary(document.digest, signal);
+    const summary = await this.#directory.summary(repository.registry, document.digest, signal);
     if (summary !== undefined) {
       if (!(await this.#directory.holds(repository, document.digest, signal))) {
         await this.#scanner.prove(repository, document, signal);

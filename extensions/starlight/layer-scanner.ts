@@ -7,7 +7,7 @@ import { encodeLayerToc } from '../../schemas/toc/layer-codec.ts';
 import type { Directory, LayerRecord, RawDocument } from './directory.ts';
 import { pack } from './packed.ts';
 import type { RegistryBlob } from './registry-reader.ts';
-import type { CallerRepository } from './resolve.ts';
+import type { CallerRepository, IngestRepository } from './resolve.ts';
 import { SingleFlight } from '../../schemas/concurrency/single-flight.ts';
 import { Semaphore } from '../../schemas/concurrency/semaphore.ts';
 import { StarlightError } from './starlight-error.ts';
@@ -15,7 +15,7 @@ import { StarlightError } from './starlight-error.ts';
 /** Layers read and inflated at once, by all ingests of this process: it is work for the processor. */
 export const LAYERS_AT_ONCE = 3;
 
-/** Gives the tables of layers: from the directory, else by reading the layer once from its first byte to its last. */
+/** Gives the tables of layers: from the directory where this registry has shown them, else by reading the layer once from its first byte to its last. */
 export class LayerScanner {
   readonly #directory: Directory;
   readonly #slots = new Semaphore(LAYERS_AT_ONCE);
@@ -31,7 +31,7 @@ export class LayerScanner {
    * @throws {StarlightError} `image-refused` when a layer is missing, damaged or unfit.
    */
   async layers(
-    repository: CallerRepository,
+    repository: IngestRepository,
     manifest: Digest,
     descriptors: readonly Descriptor[],
     scanned: Map<Digest, LayerRecord>,
@@ -40,6 +40,7 @@ export class LayerScanner {
     const wanted = new Map(descriptors.map((layer) => [layer.digest, layer]));
     const unique = [...wanted.values()].filter(({ digest }) => !scanned.has(digest));
     const found = await this.#directory.layers(
+      repository.registry,
       unique.map(({ digest }) => digest),
       signal,
     );
@@ -80,13 +81,14 @@ export class LayerScanner {
   }
 
   #scanOnce(
-    repository: CallerRepository,
+    repository: IngestRepository,
     manifest: Digest,
     descriptor: Descriptor,
     signal: AbortSignal,
   ): Promise<LayerRecord> {
     // Keyed by the caller too: nobody gets what was read with another's rights.
-    const key = JSON.stringify([repository.name, descriptor.digest, repository.auth ?? null]);
+    const { registry, name, auth } = repository;
+    const key = JSON.stringify([registry, name, descriptor.digest, auth ?? null]);
     return this.#flights.run(
       key,
       (shared) => this.#slots.run(() => scan(repository, manifest, descriptor, shared), shared),

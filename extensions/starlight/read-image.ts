@@ -20,7 +20,7 @@ import type { LayerScanner } from './layer-scanner.ts';
 import { encodeShown, shownContents } from './optimizer/shown.ts';
 import { pack, unpack } from './packed.ts';
 import { recognise } from './recognise.ts';
-import type { CallerRepository } from './resolve.ts';
+import type { CallerRepository, IngestRepository } from './resolve.ts';
 import { findStart } from './start/find-start.ts';
 import { StarlightError } from './starlight-error.ts';
 
@@ -45,7 +45,7 @@ export interface ImageReading {
  * @throws {StarlightError} `image-refused` where something does not fit.
  */
 export async function readImage(
-  repository: CallerRepository,
+  repository: IngestRepository,
   document: RawDocument,
   indexPlatform: Platform | undefined,
   { scanner, scanned, onStartUnknown }: ImageReading,

@@ -19,6 +19,11 @@ export interface CallerRepository {
   readonly auth: CallerAuthorization;
 }
 
+/** A repository as one caller sees it, with the key under which the directory has it. */
+export interface IngestRepository extends CallerRepository {
+  readonly registry: string;
+}
+
 /** What a tag or digest names: one image manifest, or an index of several. */
 export type ResolvedRoot =
   | { readonly kind: 'manifest'; readonly manifest: RawDocument }

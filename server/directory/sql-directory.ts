@@ -30,11 +30,20 @@ export class SqlDirectory implements Directory {
     this.#database = database;
   }
 
-  async layers(digests: readonly Digest[], signal: AbortSignal): Promise<readonly LayerRecord[]> {
+  async layers(
+    registry: string,
+    digests: readonly Digest[],
+    signal: AbortSignal,
+  ): Promise<readonly LayerRecord[]> {
     signal.throwIfAborted();
     const rows = await this.#database.query(
-      'SELECT digest, diff_id, size_bytes, estargz_toc_digest, toc, toc_size_bytes FROM layer WHERE digest = ANY($1::text[])',
-      [digests],
+      `SELECT digest, diff_id, size_bytes, estargz_toc_digest, toc, toc_size_bytes FROM layer l
+        WHERE digest = ANY($1::text[]) AND EXISTS (
+          SELECT 1 FROM manifest_layer ml
+            JOIN repository_manifest rm ON rm.manifest_digest = ml.manifest_digest
+            JOIN repository r ON r.id = rm.repository_id
+           WHERE ml.layer_digest = l.digest AND r.registry = $2)`,
+      [digests, registry],
     );
     return rows.map((fields) => {
       const row = new RowReader(fields);
@@ -94,11 +103,14 @@ export class SqlDirectory implements Directory {
     };
   }
 
-  async summary(manifest: Digest, signal: AbortSignal): Promise<ImageSummary | undefined> {
+  async summary(registry: string, manifest: Digest, signal: AbortSignal): Promise<ImageSummary | undefined> {
     signal.throwIfAborted();
-    const rows = await this.#database.query('SELECT platform, toc_digest FROM manifest WHERE digest = $1', [
-      manifest,
-    ]);
+    const rows = await this.#database.query(
+      `SELECT platform, toc_digest FROM manifest WHERE digest = $1 AND EXISTS (
+         SELECT 1 FROM repository_manifest rm JOIN repository r ON r.id = rm.repository_id
+          WHERE rm.manifest_digest = $1 AND r.registry = $2)`,
+      [manifest, registry],
+    );
     if (rows[0] === undefined) return undefined;
     const row = new RowReader(rows[0]);
     return { manifestDigest: manifest, platform: row.text('platform'), tocDigest: row.digest('toc_digest') };

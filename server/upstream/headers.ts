@@ -37,7 +37,14 @@ const IMPERSONAL: ReadonlySet<string> = new Set([
   ...['accept', 'accept-charset', 'accept-encoding', 'accept-language', 'cache-control', 'connection'],
   ...['content-encoding', 'content-length', 'content-range', 'content-type', 'date', 'dnt', 'expect', 'host'],
   ...['keep-alive', 'max-forwards', 'origin', 'pragma', 'priority', 'range', 'referer', 'te', 'trailer'],
-  ...['if-match', 'if-modified-since', 'if-none-match', 'if-range', 'if-unmodified-since', 'transfer-encoding'],
+  ...[
+    'if-match',
+    'if-modified-since',
+    'if-none-match',
+    'if-range',
+    'if-unmodified-since',
+    'transfer-encoding',
+  ],
   ...['upgrade', 'user-agent', 'via', 'traceparent', 'tracestate', 'baggage', 'x-request-id'],
   'x-meta-source-client',
   // Of the way to us: they are not sent upstream.

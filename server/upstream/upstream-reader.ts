@@ -153,10 +153,7 @@ async function read(
   auth: CallerAuthorization,
   signal: AbortSignal,
 ): Promise<Answered | undefined> {
-  const sent: HeaderList = [
-    ...headers,
-    ...(auth === undefined ? [] : ([['Authorization', auth]] as const)),
-  ];
+  const sent: HeaderList = [...headers, ...(auth === undefined ? [] : ([['Authorization', auth]] as const))];
   signal.throwIfAborted();
   let answered: Answered;
   try {

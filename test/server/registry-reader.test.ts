@@ -278,7 +278,10 @@ describe('UpstreamReader', () => {
               return true;
             });
           }
-          await assert.rejects(reader.referrers('a', DIGEST, undefined, undefined, signal), RegistryReadError);
+          await assert.rejects(
+            reader.referrers('a', DIGEST, undefined, undefined, signal),
+            RegistryReadError,
+          );
           assert.equal(upstream.requests.length, 1);
         },
       );

@@ -220,6 +220,39 @@ describe('Ingester', function () {
     await assert.rejects(ingester.ingest(repository, 'v1', leaving.signal), /left/);
   });
 
+  it('believes no registry of what another has shown', async () => {
+    const image = await makeImage(layersOf('secret'));
+    registry.push(name, 'v1', image);
+    await ingest('v1');
+    const liar = new FakeRegistry();
+    const [config, ...layers] = image.blobs;
+    assert.ok(config !== undefined);
+    liar.push(name, 'v1', image);
+    const { blobs } = liar.repository(name);
+    const there = { registry: 'elsewhere', reader: liar, name, auth: undefined };
+    // It knows the manifest, then the config as well, and of layers what they are called and how large they are.
+    for (const { digest, bytes } of layers) blobs.set(digest, Buffer.alloc(bytes.length, 1));
+    for (const bytes of [Buffer.alloc(config.bytes.length, 1), config.bytes]) {
+      blobs.set(config.digest, bytes);
+      await assert.rejects(ingester.ingest(there, 'v1', SIGNAL), isFault('image-refused'));
+      assert.equal(await database.holds(there, image.manifest.digest, SIGNAL), false);
+    }
+    // Another image of the same layers, which they are told of by their digests.
+    const other = await makeImage(layersOf('secret'), { architecture: 'arm64' });
+    liar.pushDocument(name, 'v2', other.manifest);
+    const [otherConfig] = other.blobs;
+    blobs.set(otherConfig?.digest ?? '', otherConfig?.bytes ?? Buffer.alloc(0));
+    await assert.rejects(ingester.ingest(there, 'v2', SIGNAL), isFault('image-refused'));
+    // Whoever has it is believed.
+    liar.push(name, 'v1', image);
+    const { images: results } = await ingester.ingest(there, 'v1', SIGNAL);
+    assert.deepEqual(
+      results.map(({ status }) => status),
+      ['already'],
+    );
+    assert.equal(await database.holds(there, image.manifest.digest, SIGNAL), true);
+  });
+
   it('checks that the caller may read a layer that is known from elsewhere', async () => {
     const image = await makeImage(layersOf('secret'));
     registry.push(name, 'v1', image);
@@ -345,7 +378,7 @@ describe('Ingester', function () {
       await assert.rejects(ingest('v1'), isFault(kind, text));
       assert.equal(await database.image(bad.manifest.digest, SIGNAL), undefined);
       const layers = bad.blobs.slice(1).map(({ digest }) => digest);
-      assert.deepEqual(await database.layers(layers, SIGNAL), []);
+      assert.deepEqual(await database.layers('r', layers, SIGNAL), []);
       if (kind !== 'image-refused') return;
       // Nor does a good image beside it get in by halves.
       registry.push(name, undefined, good);

@@ -49,7 +49,13 @@ describe('AuthorisingClient', function () {
         {
           method: body === undefined ? 'GET' : 'PUT',
           url: new URL(path, this.server.url),
-          headers: authorization === undefined ? [] : [['authorization', authorization], ['x-api-key', 'k']],
+          headers:
+            authorization === undefined
+              ? []
+              : [
+                  ['authorization', authorization],
+                  ['x-api-key', 'k'],
+                ],
           ...(body === undefined ? {} : { body: Readable.from([Buffer.from(body)]) }),
           signal,
         },

@@ -333,7 +333,10 @@ describe('UpstreamRegistry, failures', function () {
       await using front = await Front.start((incoming) => void incoming.resume(), {
         ...{ readTimeoutMs: 200, headerTimeoutMs: 600_000 },
       });
-      const answer = await fetch(`${front.url}/v2/a/${path}`, { method, ...(body === undefined ? {} : { body }) });
+      const answer = await fetch(`${front.url}/v2/a/${path}`, {
+        method,
+        ...(body === undefined ? {} : { body }),
+      });
       assert.equal(answer.status, 504);
     });
   }

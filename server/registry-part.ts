@@ -8,6 +8,7 @@ import { embeddedJobRegistry, upstreamJobRegistry } from './jobs/open-job-regist
 import type { PushListener } from './jobs/push-relay.ts';
 import { PushWatch } from './jobs/push-watch.ts';
 import type { Logger } from './log.ts';
+import { metricsRoute } from './metrics.ts';
 import { Mirrors } from './mirror/mirrors.ts';
 import type { Part } from './part.ts';
 import { EmbeddedReader } from './registry/embedded/embedded-reader.ts';
@@ -88,7 +89,7 @@ export async function registryPart(
     },
     upstreams: upstreamList(plans),
     jobRegistries: new Map(fronted.map(({ key, jobs }) => [key, jobs])),
-    routes: [],
+    routes: [metricsRoute(mirrors.metrics)],
     checks: fronted.flatMap(({ checks }) => checks),
     closing: [...fronted.flatMap(({ closing }) => closing), { name: 'mirror', close: () => mirrors.close() }],
     reloading: fronted.flatMap(({ reloading }) => reloading ?? []),

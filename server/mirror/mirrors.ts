@@ -4,9 +4,10 @@ import { join } from 'node:path';
 import { digestHex, digestOf } from '../../schemas/oci/digest.ts';
 import type { MirrorConfig } from '../config.ts';
 import { DirectoryLock } from '../directory/directory-lock.ts';
+import type { Metric } from '../metrics.ts';
 import type { Registry } from '../registry/registry.ts';
 import { BlobStore, type StoreLog } from './blob-store.ts';
-import { type MirrorCounters, mirrorCounters } from './counters.ts';
+import { counterMetrics, type MirrorCounters, mirrorCounters } from './counters.ts';
 import { Fills } from './fills.ts';
 import { OutageGuard } from './outage-guard.ts';
 import { MirrorRegistry } from './mirror-registry.ts';
@@ -60,6 +61,18 @@ export class Mirrors {
   get usage(): { readonly usedBytes: number; readonly idleBytes: number } {
     const { usedBytes, idleBytes } = this.#space;
     return { usedBytes, idleBytes };
+  }
+
+  /** What is counted, and those two. */
+  get metrics(): readonly Metric[] {
+    const gauge = (name: string, help: string, value: () => number): Metric => {
+      return { name: `starlight_mirror_${name}`, help, type: 'gauge', value };
+    };
+    return [
+      ...counterMetrics(this.counters),
+      gauge('used_bytes', 'What all caches take on disk.', () => this.usage.usedBytes),
+      gauge('idle_bytes', 'How much of that is not in use.', () => this.usage.idleBytes),
+    ];
   }
 
   /**

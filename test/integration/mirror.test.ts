@@ -140,6 +140,30 @@ describe('the mirror cache, in a proxy before a real registry', function () {
     }
   });
 
+  it('serves what it has kept while the origin is gone, says so, and counts it', async () => {
+    const origin = await DockerRegistry.start(directory);
+    const image = await pushImage(origin.host, 'gone', 'v1', BLOBS);
+    // Nothing is believed for longer than a moment: all of it is asked for again.
+    const short = ['--mirror-tag-ms', '1', '--mirror-grant-ms', '1'];
+    await using proxy = await ProxyProcess.start(home, flags(`http://${origin.host}`, mirrorDir, ...short));
+    const metric = async (name: string) => {
+      const text = (await bytesOf(`${proxy.url}/metrics`)).toString();
+      return Number(new RegExp(`^starlight_mirror_${name} (\\d+)$`, 'm').exec(text)?.[1]);
+    };
+    await pull(proxy.url, 'gone', 'v1', image);
+    assert.equal(await metric('stale_total'), 0);
+    assert.ok((await metric('used_bytes')) > BLOBS.reduce((sum, bytes) => sum + bytes.length, 0));
+    await origin[Symbol.asyncDispose]();
+    await pull(proxy.url, 'gone', 'v1', image);
+    // The tag, the manifest and each blob.
+    assert.equal(await metric('stale_total'), 2 + BLOBS.length);
+    const headers = { Accept: `${MEDIA_TYPE.ociManifest}, */*` };
+    const tag = await fetch(`${proxy.url}/v2/gone/manifests/v1`, { method: 'HEAD', headers });
+    assert.match(tag.headers.get('warning') ?? '', /^110 /);
+    assert.ok(!(await fetch(`${proxy.url}/v2/gone/manifests/v2`)).ok);
+    assert.ok(!(await fetch(`${proxy.url}/v2/other/blobs/${sha256(BLOBS[1] ?? '')}`)).ok, 'elsewhere');
+  });
+
   it('killed in the middle of a fill, serves nothing of it afterwards but what is right', async () => {
     const bytes = pattern(8 * MIB);
     const digest = sha256(bytes);

@@ -1,0 +1,36 @@
+import type { Middleware } from 'koa';
+
+/** A number that whoever watches the proxy may read: of the whole process, and of nobody's images. */
+export interface Metric {
+  readonly name: string;
+  readonly help: string;
+  readonly type: 'counter' | 'gauge';
+  readonly value: () => number;
+}
+
+/** Prometheus' text format (its documentation, "Exposition formats"). */
+const CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
+
+/** `GET /metrics`. */
+export function metricsRoute(metrics: readonly Metric[]): Middleware {
+  return async (ctx, next) => {
+    if (ctx.path !== '/metrics') return next();
+    if (ctx.method !== 'GET' && ctx.method !== 'HEAD') {
+      ctx.status = 405;
+      ctx.set('Allow', 'GET, HEAD');
+      return;
+    }
+    ctx.set('Cache-Control', 'no-store');
+    ctx.body = metricsText(metrics);
+    ctx.set('Content-Type', CONTENT_TYPE);
+  };
+}
+
+export function metricsText(metrics: readonly Metric[]): string {
+  const lines = metrics.flatMap(({ name, help, type, value }) => [
+    `# HELP ${name} ${help.replaceAll('\\', '\\\\').replaceAll('\n', '\\n')}`,
+    `# TYPE ${name} ${type}`,
+    `${name} ${value()}`,
+  ]);
+  return lines.map((line) => `${line}\n`).join('');
+}

@@ -21,7 +21,7 @@ import type { Part } from '../part.ts';
 import type { PushRelay } from './push-relay.ts';
 
 export interface JobsPartOptions {
-  readonly config: Pick<ServerConfig, 'events' | 'convert' | 'starlight'>;
+  readonly config: Pick<ServerConfig, 'events' | 'convert' | 'limits' | 'starlight'>;
   readonly directory: Directory;
   readonly queue: JobQueue;
   readonly ingester: Ingester;
@@ -70,12 +70,13 @@ export function jobsPart(options: JobsPartOptions): Part {
     onEnd: (event) => logger.info(event, 'reconciled'),
     onError: (error, where) => logger.warn({ err: error, where }, 'not reconciled'),
   });
+  const told = { intake, repositoryOf, secret, maxJsonBytes: config.limits.jsonBytes };
   runner.start();
   if (reconcileMs > 0) reconciler.start();
   return {
     routes: [
-      eventRoutes({ intake, repositoryOf, secret }),
-      scannerRoutes({ intake, repositoryOf, secret, queue, version }),
+      eventRoutes(told),
+      scannerRoutes({ ...told, queue, version }),
       jobRoutes({ queue, stop: (id) => runner.stop(id), token: config.starlight.token }),
     ],
     checks: [],

@@ -16,20 +16,31 @@ const MAX_SESSION_CHARS = 4096;
 export class UploadLocations {
   readonly #origin: string;
   readonly #key: Uint8Array;
+  readonly #secured: boolean;
 
-  constructor(origin: string, key: Uint8Array) {
+  /** `plainHttp`: from an upstream by HTTPS, uploads may go on in the clear. */
+  constructor(origin: string, key: Uint8Array, plainHttp = false) {
     this.#origin = origin;
     this.#key = key;
+    this.#secured = origin.startsWith('https:') && !plainHttp;
   }
 
   /** The path (with query) for our client; undefined where `location` is no usable URL. */
   toClient(name: RepositoryName, location: string, requestUrl: URL): string | undefined {
-    const url = URL.parse(location, requestUrl);
-    if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:')) return undefined;
+    const url = this.#securedUrl(URL.parse(location, requestUrl));
+    if (url === undefined) return undefined;
     if (url.origin === this.#origin && isOrdinary(url.pathname, name)) return `${url.pathname}${url.search}`;
     url.hash = '';
     const text = Buffer.from(url.href).toString('base64url');
     return `/v2/${name}/blobs/uploads/${WRAPPED}${text}.${this.#mac(name, text)}`;
+  }
+
+  /** A registry that does not know of the TLS before it names itself by plain HTTP: it is meant as it is reached. */
+  #securedUrl(url: URL | null): URL | undefined {
+    if (url?.protocol === 'https:' || (url?.protocol === 'http:' && !this.#secured)) return url;
+    const { host, origin } = new URL(this.#origin);
+    if (url?.protocol !== 'http:' || url.host !== host) return undefined;
+    return new URL(`${origin}${url.pathname}${url.search}`);
   }
 
   /** The upstream's URL of a wrapped session; undefined where it is none of ours; `query` is what the client added. */

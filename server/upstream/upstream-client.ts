@@ -47,7 +47,8 @@ export class UpstreamClient {
   readonly #home: string;
   readonly #activity = new HostActivity();
   readonly #readTimeoutMs: number;
-  readonly #downgrades: boolean;
+  /** From HTTPS on to plain HTTP. */
+  readonly downgrades: boolean;
   readonly #turnstile: Turnstile;
 
   /** @throws where a file of certificates or keys cannot be read. */
@@ -75,7 +76,7 @@ export class UpstreamClient {
     this.#agents = [home, elsewhere, this.#pings];
     this.dispatcher = new HomeDispatcher(this.#home, home, elsewhere);
     this.#readTimeoutMs = config.readTimeoutMs;
-    this.#downgrades = config.plainHttp;
+    this.downgrades = config.plainHttp;
     this.#turnstile = new Turnstile({
       atOnce: config.connections,
       perSecond: config.requestsPerSecond,
@@ -116,7 +117,7 @@ export class UpstreamClient {
       if (next === null || (next.protocol !== 'http:' && next.protocol !== 'https:')) {
         throw protocol('a redirect to nowhere');
       }
-      if (next.protocol === 'http:' && url.protocol === 'https:' && !this.#downgrades) {
+      if (next.protocol === 'http:' && url.protocol === 'https:' && !this.downgrades) {
         throw protocol('a redirect from https to plain http');
       }
       if (next.origin !== url.origin) headers = withoutCredentials(headers);

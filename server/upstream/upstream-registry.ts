@@ -40,7 +40,7 @@ export class UpstreamRegistry implements Registry {
     this.#client = client;
     this.#authorised = authorised;
     this.#base = new URL(url);
-    this.#locations = new UploadLocations(this.#base.origin, key);
+    this.#locations = new UploadLocations(this.#base.origin, key, client.downgrades);
   }
 
   async answer(request: RegistryRequest): Promise<RegistryAnswer> {
@@ -67,7 +67,8 @@ export class UpstreamRegistry implements Registry {
       url.origin === this.#base.origin
         ? await this.#authorised.send(sent, accessOf(request))
         : await this.#client.send({ ...sent, headers: withoutCredentials(headers) });
-    const back = this.#rewritten(request.endpoint, url, responseHeaders(response.headers));
+    const { status } = response;
+    const back = this.#rewritten(request.endpoint, url, status, responseHeaders(response.headers));
     if (request.method === 'HEAD' || response.status === 204 || response.status === 304) {
       await discard(response);
       return { status: response.status, headers: back };
@@ -92,23 +93,29 @@ export class UpstreamRegistry implements Registry {
     return new URL(`${endpointPath(endpoint)}${query === '' ? '' : `?${query}`}`, this.#base);
   }
 
-  #rewritten(endpoint: Endpoint, url: URL, headers: HeaderList): HeaderList {
+  #rewritten(endpoint: Endpoint, url: URL, status: number, headers: HeaderList): HeaderList {
     return headers.map(([name, value]) => {
       const lower = name.toLowerCase();
-      if (lower === 'location') return [name, this.#location(endpoint, url, value)] as const;
+      if (lower === 'location') return [name, this.#location(endpoint, url, status, value)] as const;
       if (lower === 'link') return [name, this.#link(url, value)] as const;
       return [name, value] as const;
     });
   }
 
-  #location(endpoint: Endpoint, url: URL, value: string): string {
+  #location(endpoint: Endpoint, url: URL, status: number, value: string): string {
     if (endpoint.kind === 'upload' || endpoint.kind === 'uploads') {
       const target = URL.parse(value, url);
       // A finished upload's Location is that of the blob.
       if (target?.origin === this.#base.origin && /\/blobs\/[a-z0-9+._-]+:[0-9a-f]+$/.test(target.pathname)) {
         return `${target.pathname}${target.search}`;
       }
-      return this.#locations.toClient(endpoint.name, value, url) ?? value;
+      const path = this.#locations.toClient(endpoint.name, value, url);
+      if (path !== undefined) return path;
+      // A client that followed it would send its upload, and its credentials, past us.
+      if (status === 202) {
+        throw new RegistryError({ kind: 'upstream-protocol', reason: 'an upload is to go where it may not' });
+      }
+      return value;
     }
     return this.#pathOf(url, value);
   }

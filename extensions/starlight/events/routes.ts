@@ -20,6 +20,8 @@ export interface EventRoutesOptions {
   ) => RepositoryKey | undefined;
   /** Without it there are no webhooks. */
   readonly secret: string | undefined;
+  /** No JSON may be larger, whatever the endpoint takes; undefined leaves it to the endpoints. */
+  readonly maxJsonBytes?: number | undefined;
 }
 
 /** `POST /starlight/events`: what registries tell of pushes, in any of the formats that are known. */
@@ -30,7 +32,9 @@ export function eventRoutes(options: EventRoutesOptions): Middleware<SignalState
 async function take(ctx: RouteContext, options: EventRoutesOptions): Promise<void> {
   const header = headerOf(ctx);
   checkSecret(header('authorization'), options.secret);
-  const body = await readJsonBody(ctx.req, MAX_EVENTS_BODY_BYTES, ctx.state.signal);
+  const { maxJsonBytes = MAX_EVENTS_BODY_BYTES } = options;
+  const limitBytes = Math.min(MAX_EVENTS_BODY_BYTES, maxJsonBytes);
+  const body = await readJsonBody(ctx.req, limitBytes, ctx.state.signal);
   const { pushed, ignored } = readEvents(body, header);
   const ns = new URLSearchParams(ctx.querystring).get('ns') || undefined;
   const known = pushed.flatMap((push): KnownPush[] => {

@@ -41,6 +41,26 @@ describe('UploadLocations.toClient()', () => {
     });
   }
 
+  describe('from an upstream by HTTPS', () => {
+    const secured = new UploadLocations('https://up.test', Buffer.alloc(32, 1));
+    const request = new URL('https://up.test/v2/a/b/blobs/uploads/');
+
+    it('takes plain HTTP to itself for HTTPS', () => {
+      const own = 'http://up.test/v2/a/b/blobs/uploads/u?x=1';
+      assert.equal(secured.toClient(NAME, own, request), '/v2/a/b/blobs/uploads/u?x=1');
+      const odd = secured.toClient(NAME, 'http://up.test/odd?x=1', request) ?? '';
+      assert.equal(secured.toUpstream(NAME, sessionOf(odd), '')?.href, 'https://up.test/odd?x=1');
+    });
+
+    for (const location of ['http://store.test/put', 'http://up.test:8080/v2/a/b/blobs/uploads/u']) {
+      it(`has no place for ${location}, unless that is allowed`, () => {
+        assert.equal(secured.toClient(NAME, location, request), undefined);
+        const allowing = new UploadLocations('https://up.test', Buffer.alloc(32, 1), true);
+        assert.match(allowing.toClient(NAME, location, request) ?? '', /~/);
+      });
+    }
+  });
+
   for (const location of ['file:///etc/passwd', 'http://', 'ftp://x/']) {
     it(`has no place for ${location}`, () =>
       assert.equal(locations.toClient(NAME, location, REQUEST), undefined));

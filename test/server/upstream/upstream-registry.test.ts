@@ -243,6 +243,16 @@ describe('UpstreamRegistry, headers', () => {
 });
 
 describe('UpstreamRegistry, redirects', () => {
+  it('sends no client past itself with an upload', async () => {
+    await using front = await Front.start((_, response) => {
+      response.writeHead(202, { Location: 'ftp://elsewhere.test/put' }).end();
+    });
+    const upload = await ask(`${front.url}/v2/a/blobs/uploads/`, { 'Content-Length': '0' }, 'POST');
+    assert.equal(upload.statusCode, 502);
+    assert.equal(upload.headers.location, undefined);
+    await text(upload);
+  });
+
   for (const status of [301, 302, 303, 307, 308]) {
     it(`follows ${status} to another host without credentials, Range kept`, async () => {
       await using store = await ScriptedServer.start(

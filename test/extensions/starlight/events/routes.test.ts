@@ -40,7 +40,11 @@ describe('/starlight/events, /starlight/jobs and /api/v1', function () {
   });
 
   /** The proxy, with these secrets. */
-  const start = async (secret: string | undefined, token: string | undefined): Promise<string> => {
+  const start = async (
+    secret: string | undefined,
+    token: string | undefined,
+    maxJsonBytes?: number,
+  ): Promise<string> => {
     const intake = new JobIntake({ queue, patterns: ['team/**'], wake: () => undefined });
     const repositoryOf = (ns: string | undefined, name: string) =>
       ns === undefined || ns === 'origin.example' ? { registry: 'origin', name } : undefined;
@@ -48,8 +52,8 @@ describe('/starlight/events, /starlight/jobs and /api/v1', function () {
       registry: { answer: () => Promise.resolve({ status: 418, headers: [] }) },
       distribution: {},
       routes: [
-        eventRoutes({ intake, repositoryOf, secret }),
-        scannerRoutes({ intake, repositoryOf, secret, queue, version: '1.2.3' }),
+        eventRoutes({ intake, repositoryOf, secret, maxJsonBytes }),
+        scannerRoutes({ intake, repositoryOf, secret, queue, version: '1.2.3', maxJsonBytes }),
         jobRoutes({ queue, stop: (id) => stopped.push(id), token }),
       ],
       health: { checks: [], draining: () => false, onFailure: () => undefined },
@@ -164,6 +168,14 @@ describe('/starlight/events, /starlight/jobs and /api/v1', function () {
       assert.match(await answer.text(), says);
     });
   }
+
+  it('takes no JSON beyond the limit of the whole proxy', async () => {
+    const url = await start(SECRET, TOKEN, 4_096);
+    const body = `"${'x'.repeat(4_096)}"`;
+    for (const path of ['/starlight/events', '/api/v1/scan']) {
+      assert.equal((await tell(`${url}${path}`, body)).status, 413, path);
+    }
+  });
 
   it('asks to come again when the queue is full', async () => {
     const url = await start(SECRET, TOKEN);

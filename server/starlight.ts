@@ -3,6 +3,7 @@ import type { BundleCache } from '../extensions/starlight/bundle-cache.ts';
 import { DeltaService } from '../extensions/starlight/delta.ts';
 import { ImageStore } from '../extensions/starlight/image-store.ts';
 import { Ingester, type IngestEvent } from '../extensions/starlight/ingest.ts';
+import { JOB_LIMITS } from '../extensions/starlight/jobs/job-queue.ts';
 import { Reporter } from '../extensions/starlight/report.ts';
 import { starlightRoutes } from '../extensions/starlight/routes.ts';
 import type { ShutdownStep } from '../schemas/process/shutdown.ts';
@@ -77,14 +78,13 @@ export async function starlightPart(
   };
 }
 
-async function openStoresOf({ database }: ServerConfig, logger: Logger): Promise<Stores> {
-  if (database.url === undefined) return await openStores({ kind: 'pglite', path: database.dir });
-  return await openStores({
-    kind: 'postgres',
-    url: database.url,
-    maxConnections: database.connections,
-    onIdleError: (error) => logger.warn({ err: error }, 'a connection to the directory database broke'),
-  });
+async function openStoresOf({ database, events }: ServerConfig, logger: Logger): Promise<Stores> {
+  const store = { jobLimits: { ...JOB_LIMITS, leaseMs: events.leaseMs } };
+  if (database.url === undefined) return await openStores({ kind: 'pglite', path: database.dir }, store);
+  const onIdleError = (error: unknown) =>
+    logger.warn({ err: error }, 'a connection to the directory database broke');
+  const { url, connections: maxConnections } = database;
+  return await openStores({ kind: 'postgres', url, maxConnections, onIdleError }, store);
 }
 
 function openCache({ cache }: ServerConfig, logger: Logger): BundleCache {

@@ -1,4 +1,5 @@
 import { type Static, Type } from '@sinclair/typebox';
+import { Ms } from '../../schemas/config/setting.ts';
 import { REPOSITORY_PATTERN } from '../../schemas/oci/repository-pattern.ts';
 
 const AtOnce = (fallback: number, description: string) =>
@@ -35,6 +36,11 @@ export const EventsSchema = Type.Object({
       description:
         'A docker config.json with what the queue presents to upstreams, by their host; nobody’s request is behind its work.',
     }),
+  ),
+  leaseMs: Ms(
+    60_000,
+    'So long after a replica has died, the others take up what it was working on; the same for all of them.',
+    1_000,
   ),
   ingestsAtOnce: AtOnce(2, 'How many images this process ingests at once for the queue.'),
   conversionsAtOnce: AtOnce(1, 'How many images this process converts at once.'),

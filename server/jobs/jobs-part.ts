@@ -8,8 +8,9 @@ import { systemClock } from '../../extensions/starlight/jobs/clock.ts';
 import { ConvertRules } from '../../extensions/starlight/jobs/convert-rules.ts';
 import { JobIntake } from '../../extensions/starlight/jobs/intake.ts';
 import type { Job } from '../../extensions/starlight/jobs/job.ts';
-import { JOB_LIMITS, type JobOutcome, type JobQueue } from '../../extensions/starlight/jobs/job-queue.ts';
+import type { JobOutcome, JobQueue } from '../../extensions/starlight/jobs/job-queue.ts';
 import type { JobRegistry } from '../../extensions/starlight/jobs/job-registry.ts';
+import { PushBacklog } from '../../extensions/starlight/jobs/push-backlog.ts';
 import { JobRunner } from '../../extensions/starlight/jobs/job-runner.ts';
 import { Reconciler } from '../../extensions/starlight/jobs/reconciler.ts';
 import { jobRoutes } from '../../extensions/starlight/jobs/routes.ts';
@@ -35,7 +36,8 @@ export interface JobsPartOptions {
 /** Wires events, the queue's runner, reconciliation, and the routes over them; the work begins at once. */
 export function jobsPart(options: JobsPartOptions): Part {
   const { config, directory, queue, ingester, registries, repositoryOf, pushes, version, logger } = options;
-  const { secret, repositories: patterns, reconcileMs, ingestsAtOnce, conversionsAtOnce } = config.events;
+  const { secret, repositories: patterns, reconcileMs, leaseMs } = config.events;
+  const { ingestsAtOnce, conversionsAtOnce } = config.events;
   const owner = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`;
   const rules = new ConvertRules(config.convert);
   const byKey = (key: string) => registries.get(key);
@@ -48,20 +50,23 @@ export function jobsPart(options: JobsPartOptions): Part {
       convert: convertJobs({ ...common, atOnce: conversionsAtOnce }),
     },
     owner,
-    leaseMs: JOB_LIMITS.leaseMs,
+    leaseMs,
     clock: systemClock,
     random: Math.random,
     onEnd: (job, outcome) => logEnd(logger, job, outcome),
     onError: (error) => logger.warn({ err: error }, 'the queue of jobs cannot be asked'),
   });
   const intake = new JobIntake({ queue, patterns, wake });
-  const closing = new AbortController();
-  pushes.listen((registry, pushed) => {
-    const known = pushed.map((push) => ({ ...push, registry }));
-    intake.take(known, 'push', closing.signal).catch((error: unknown) => {
-      if (!closing.signal.aborted) logger.warn({ err: error, registry }, 'a push will not be ingested');
-    });
+  const backlog = new PushBacklog({
+    take: (pushed, signal) => intake.take(pushed, 'push', signal),
+    clock: systemClock,
+    onDelay: (error) => logger.warn({ err: error }, 'pushes wait for the queue of jobs'),
+    onLost: (error, pushed) => {
+      const images = pushed.map(({ registry, name, reference }) => ({ registry, name, reference }));
+      logger.warn({ err: error, images }, 'pushes will not be ingested');
+    },
   });
+  pushes.listen((registry, pushed) => backlog.add(pushed.map((push) => ({ ...push, registry }))));
   const reconciler = new Reconciler({
     ...{ directory, queue, intake, registries: byKey, keys: [...registries.keys()], owner },
     everyMs: reconcileMs,
@@ -83,7 +88,7 @@ export function jobsPart(options: JobsPartOptions): Part {
     closing: [
       { name: 'jobs', close: () => runner.close() },
       { name: 'reconciliation', close: () => reconciler.close() },
-      { name: 'pushes', close: async () => closing.abort(new Error('the proxy is ending')) },
+      { name: 'pushes', close: async () => backlog.close() },
     ],
   };
 }

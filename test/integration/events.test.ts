@@ -1,13 +1,17 @@
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { run, tryRun } from '../../scripts/lib/child.ts';
 import { freePort } from '../../scripts/lib/free-port.ts';
 import type { JobView } from '../../schemas/jobs/job-view.ts';
+import { digestOf } from '../../schemas/oci/digest.ts';
 import { MANIFEST_MEDIA_TYPES, MEDIA_TYPE } from '../../schemas/oci/media-types.ts';
 import { DockerRegistry } from '../support/docker-registry.ts';
 import { makeLayout } from '../support/images.ts';
+import { originRequests } from '../support/origin-log.ts';
+import { type PostgresServer, startPostgres } from '../support/postgres.ts';
 import { ProxyProcess } from '../support/proxy-process.ts';
 import { directory, file, whiteout } from '../support/tar.ts';
 import { until } from '../support/until.ts';
@@ -214,6 +218,104 @@ convert:
       const refused = await tryRun(CLI, ['jobs', '--proxy', proxy.url, '--token', 'wrong'], {});
       assert.equal(refused.code, 1);
       assert.match(refused.stderr, /DENIED/);
+    });
+  });
+
+  describe('with two replicas on one PostgreSQL', () => {
+    const IMAGES = 6;
+    let postgres: PostgresServer;
+    let registry: DockerRegistry;
+    let replicas: ProxyProcess[];
+    before(async () => {
+      postgres = await startPostgres();
+      await mkdir(join(scratch, 'shared-registry'));
+      registry = await DockerRegistry.start(join(scratch, 'shared-registry'));
+      const config = join(scratch, 'shared.json');
+      await writeFile(
+        config,
+        JSON.stringify({
+          upstream: { url: `http://${registry.host}` },
+          database: { url: await postgres.createDatabase('shared') },
+          starlight: { token: TOKEN },
+          // Long enough for a busy machine to renew it in time.
+          events: { secret: SECRET, conversionsAtOnce: 2, leaseMs: 15_000 },
+          convert: [{ match: 'team/**', tagSuffix: '-starlight' }],
+        }),
+      );
+      replicas = [];
+      for (const name of ['one', 'two']) {
+        replicas.push(await ProxyProcess.start(join(scratch, name), ['--config', config]));
+      }
+    });
+    after(async () => {
+      for (const replica of replicas ?? []) await replica[Symbol.asyncDispose]();
+      await registry?.[Symbol.asyncDispose]();
+      await postgres?.destroy();
+    });
+
+    it('nothing is lost with a replica that is killed at work, and nothing made twice', async () => {
+      const [doomed, other] = replicas;
+      assert.ok(doomed !== undefined && other !== undefined);
+      const large = join(scratch, 'large');
+      const tags = Array.from({ length: IMAGES }, (_, row) => `v${row}`);
+      makeLayout(
+        large,
+        tags.map((tag) => ({ tag, layers: [[file('data', randomBytes(12_000_000))]] })),
+      );
+      const digests = new Map<string, string>();
+      for (const tag of tags) {
+        await run('skopeo', [
+          ...['--insecure-policy', 'copy', '-q', '--preserve-digests', '--dest-tls-verify=false'],
+          ...[`oci:${large}:${tag}`, `docker://${registry.host}/team/app:${tag}`],
+        ]);
+        const { text } = await manifest(registry.host, 'team/app', tag);
+        digests.set(tag, digestOf(text));
+      }
+      const tell = async (replica: ProxyProcess, tag: string) => {
+        const target = { mediaType: MEDIA_TYPE.ociManifest, repository: 'team/app', tag };
+        const event = { action: 'push', target: { ...target, digest: digests.get(tag) } };
+        const answer = await fetch(`${replica.url}/starlight/events`, {
+          method: 'POST',
+          headers: { authorization: SECRET },
+          body: JSON.stringify({ events: [event] }),
+        });
+        assert.equal(answer.status, 202);
+      };
+      // Each is told to both, as two webhooks would.
+      await Promise.all(tags.flatMap((tag) => [tell(doomed, tag), tell(other, tag)]));
+      const jobs = new Jobs(other);
+      await until(
+        async () => {
+          const running = (await jobs.all()).filter(
+            ({ kind, state }) => kind === 'convert' && state === 'running',
+          );
+          return running.length > 2 ? true : undefined; // of which one runs two at most
+        },
+        () => jobs.text(),
+      );
+      await doomed.server.stop('SIGKILL');
+      const ended = await jobs.idle();
+      const asked = await originRequests(join(scratch, 'shared-registry', 'registry.log'));
+      for (const tag of tags) {
+        for (const [kind, reference] of [
+          ['ingest', tag],
+          ['convert', tag],
+          ['ingest', `${tag}-starlight`],
+        ] as const) {
+          const found = ended.filter((job) => job.kind === kind && job.reference === reference);
+          const text = `${kind} ${reference}: ${JSON.stringify(ended, undefined, 1)}`;
+          assert.ok(found.length > 0 && found.every(({ state }) => state === 'done'), text);
+        }
+        const puts = asked.filter(({ method, path }) => {
+          return method === 'PUT' && path.endsWith(`/manifests/${tag}-starlight`);
+        });
+        assert.equal(puts.length, 1, `${tag} was made ${puts.length} times`);
+        assert.equal((await askDelta(other, `team/app:${tag}-starlight`)).status, 200);
+      }
+      assert.ok(
+        ended.some(({ attempts }) => attempts > 1),
+        'the killed one had begun something',
+      );
     });
   });
 

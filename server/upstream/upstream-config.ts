@@ -32,7 +32,7 @@ const SETTINGS = {
   connectTimeoutMs: Ms(2_000, 'How long connecting to it may take.'),
   readTimeoutMs: Ms(
     2_000,
-    'How long a GET or HEAD waits for an answer while nothing at all is heard from it, on any connection: then it is taken for dead. A client that waits longer fails altogether, instead of going on to its next host.',
+    'How long a request waits for an answer, once it is sent, while nothing at all is heard from it, on any connection: then it is taken for dead. For a write it is asked something else meanwhile. Its token service has as long. A client that waits longer fails altogether, instead of going on to its next host.',
   ),
   headerTimeoutMs: Ms(
     20_000,

@@ -13,13 +13,22 @@ export interface Proof {
   readonly atMs: number;
 }
 
-const MAX_RESOURCES = 20_000;
+/** Proofs in all, whoever asks for whatever. What was asked for longest ago goes first, with all its proofs. */
+const MAX_PROOFS = 200_000;
 /** Callers remembered for one thing; the one who came first is forgotten first. */
 const MAX_ASKERS = 256;
 
 /** What upstreams let whom have, in memory: after a restart everybody proves anew. */
 export class Proofs {
-  readonly #resources = new LRUCache<string, Map<string, Proof>>({ max: MAX_RESOURCES });
+  readonly #resources: LRUCache<string, Map<string, Proof>>;
+
+  constructor(maxProofs = MAX_PROOFS) {
+    this.#resources = new LRUCache({ maxSize: maxProofs });
+  }
+
+  get size(): number {
+    return this.#resources.calculatedSize;
+  }
 
   get({ resource, asker }: Question): Proof | undefined {
     return this.#resources.get(resource)?.get(asker);
@@ -31,11 +40,13 @@ export class Proofs {
     askers.set(asker, proof);
     const [oldest] = askers.keys();
     if (askers.size > MAX_ASKERS && oldest !== undefined) askers.delete(oldest);
-    this.#resources.set(resource, askers);
+    this.#put(resource, askers);
   }
 
   forget({ resource, asker }: Question): void {
-    this.#resources.get(resource)?.delete(asker);
+    const askers = this.#resources.get(resource);
+    if (askers?.delete(asker) !== true) return;
+    this.#put(resource, askers);
   }
 
   forgetResource(resource: string): void {
@@ -47,5 +58,11 @@ export class Proofs {
     for (const resource of [...this.#resources.keys()]) {
       if (resource.startsWith(`${name}\nmanifest\n`)) this.#resources.delete(resource);
     }
+  }
+
+  /** Taken out first: the cache would not count the same map anew. */
+  #put(resource: string, askers: Map<string, Proof>): void {
+    this.#resources.delete(resource);
+    if (askers.size > 0) this.#resources.set(resource, askers, { size: askers.size });
   }
 }

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { type Digest, isDigest } from '../../schemas/oci/digest.ts';
 import { isTag } from '../../schemas/oci/reference.ts';
@@ -41,9 +42,15 @@ export function questionOf(request: RegistryRequest, key: Uint8Array): Question 
   if (isDigest(reference)) return byDigest('manifest', name, reference, caller);
   if (!isTag(reference)) return undefined;
   const resource = resourceOf('manifest', name, reference);
-  const accept = headerPairs(rawHeaders).filter(([header]) => header.toLowerCase() === 'accept');
-  const asker = JSON.stringify([caller, ...accept.map(([, value]) => value)]);
+  const asker = JSON.stringify([caller, acceptedOf(rawHeaders)]);
   return { kind: 'manifest', name, reference, digest: undefined, resource, asker };
+}
+
+/** What representations are wanted, in few bytes however long the headers are: it is remembered. */
+function acceptedOf(rawHeaders: readonly string[]): string {
+  const accept = headerPairs(rawHeaders).filter(([header]) => header.toLowerCase() === 'accept');
+  const values = JSON.stringify(accept.map(([, value]) => value));
+  return createHash('sha256').update(values).digest('base64url');
 }
 
 /** The same question for the digest that a tag stands for. */

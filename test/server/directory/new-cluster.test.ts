@@ -1,9 +1,14 @@
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { makeCluster } from '../../../server/directory/new-cluster.ts';
 import { openPglite } from '../../../server/directory/pglite.ts';
+
+const run = promisify(execFile);
+const PGLITE = new URL('../../../server/directory/pglite.ts', import.meta.url).href;
 
 describe('makeCluster()', function () {
   this.timeout(120_000);
@@ -26,6 +31,15 @@ describe('makeCluster()', function () {
     assert.deepEqual(await second.query('SELECT n FROM t'), [{ n: 7 }]);
     await second.close();
   });
+
+  for (const where of ['on disk', 'in memory']) {
+    it(`lets a process end that has left it open, ${where}`, async () => {
+      const argument = where === 'on disk' ? JSON.stringify(path) : '';
+      const code = `await (await import(${JSON.stringify(PGLITE)})).openPglite(${argument})`;
+      // Ended by the test's own time-out if it does not end by itself.
+      await run(process.execPath, ['--input-type=module', '-e', code], { timeout: 110_000 });
+    });
+  }
 
   it('is of the PostgreSQL that runs on it', async () => {
     await makeCluster(path);

@@ -14,13 +14,15 @@ export class BundleChangedError extends Error {
   }
 }
 
+/** A bundle that is another one each time it is asked for is given up. */
+const MAX_CHANGES = 5;
 /** Somebody waits at a terminal for the first byte: a proxy that is not there is soon said to be so. */
 const FIRST_RETRIES = 2;
 
 /**
  * The bytes of one delta bundle, from its first or any later one, over as many connections as it takes. A cut is
  * met by asking for the rest; only when nothing comes for too long does reading fail with a
- * {@link DownloadError}. Every other error comes from {@link OpenBundle}.
+ * {@link DownloadError}. Every other error comes from {@link OpenBundle}, but for {@link BundleChangedError}.
  */
 export class BundleFeed {
   readonly #open: OpenBundle;
@@ -34,6 +36,7 @@ export class BundleFeed {
   #base = 0;
   #lengthBytes: number | undefined;
   #receivedBytes = 0;
+  #changes = 0;
   /** Of the reader in use: one that was left behind must not touch the connection of the next. */
   #generation = 0;
 
@@ -113,7 +116,7 @@ export class BundleFeed {
       } catch (error) {
         this.#signal.throwIfAborted();
         if (generation !== this.#generation) return;
-        if (error instanceof BundleChangedError) throw error;
+        if (error instanceof BundleChangedError) throw this.#counted(error);
         if (error instanceof DownloadError && !isTransient(error)) throw error;
         cut = error;
       }
@@ -122,6 +125,12 @@ export class BundleFeed {
       const retries = this.#receivedBytes === 0 ? FIRST_RETRIES : undefined;
       await this.#backoff.pause(asUnreachable(cut), this.#signal, retries);
     }
+  }
+
+  #counted(change: BundleChangedError): Error {
+    this.#changes += 1;
+    if (this.#changes <= MAX_CHANGES) return change;
+    return new DownloadError('unavailable', 'the proxy gives another bundle each time', { cause: change });
   }
 
   async #connect(position: number): Promise<BundleStream> {

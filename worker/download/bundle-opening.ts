@@ -4,7 +4,7 @@ import type { BundleHeader } from '../../schemas/bundle/header.ts';
 import { decodeBundleHeader } from '../../schemas/bundle/header-codec.ts';
 import { unpackToc } from '../../schemas/bundle/toc-packing.ts';
 import type { Digest } from '../../schemas/oci/digest.ts';
-import type { BundleFeed } from './bundle-feed.ts';
+import { BundleChangedError, type BundleFeed } from './bundle-feed.ts';
 import { DownloadError } from './download-error.ts';
 import { type ImageWish, type TrustPolicy, type VerifiedImage, verifyImage } from './verify-image.ts';
 
@@ -20,10 +20,27 @@ export type OpenedBundle = {
 export type Dictionaries = (tocDigest: Digest) => Promise<Uint8Array | undefined>;
 
 /**
- * Reads the header of a bundle for one image, and verifies the image.
- * @throws {DownloadError} `malformed`, and those of {@link verifyImage}.
+ * Reads the header of a bundle for one image, and verifies the image. Begins again when the bundle has become
+ * another one before all of its header was in.
+ * @throws {DownloadError} `malformed`, `unavailable` when it is another one each time, and those of {@link verifyImage}.
  */
 export async function openBundle(
+  feed: BundleFeed,
+  wish: ImageWish,
+  trust: TrustPolicy,
+  dictionaries: Dictionaries,
+): Promise<OpenedBundle> {
+  for (;;) {
+    try {
+      return await readOpening(feed, wish, trust, dictionaries);
+    } catch (error) {
+      if (!(error instanceof BundleChangedError)) throw error; // the feed counts these and ends it
+      feed.restart();
+    }
+  }
+}
+
+async function readOpening(
   feed: BundleFeed,
   wish: ImageWish,
   trust: TrustPolicy,

@@ -45,8 +45,6 @@ export type DownloadCounts = {
 
 /** Over a gap of unneeded payloads longer than this it is quicker to ask anew than to let them come. */
 export const SEEK_GAP_BYTES = 256 * 1024;
-/** A bundle that is another one each time it is asked for is given up. */
-const MAX_CHANGES = 5;
 /** How long a process waits for the stream before its content is fetched out of turn after all. */
 const NEAR_WAIT_MS = 1500;
 /** The pause before a content is asked for again where only time can help. */
@@ -102,19 +100,13 @@ export class ImageDownload {
     try {
       await board.look(this.#deps.store, signal);
       let bundle = opened;
-      for (let changes = 0; ; ) {
+      for (;;) {
         try {
           await this.#consume(feed, bundle, signal);
           await this.#fetchRest(signal);
           break;
         } catch (error) {
-          if (error instanceof BundleChangedError) changes += 1;
-          else if (!(await this.#madeRoom(error, signal))) throw error;
-          if (changes > MAX_CHANGES) {
-            throw new DownloadError('unavailable', 'the proxy gives another bundle each time', {
-              cause: error,
-            });
-          }
+          if (!(error instanceof BundleChangedError) && !(await this.#madeRoom(error, signal))) throw error;
           this.#deps.log.warn({ image: this.image.manifestDigest, err: error }, 'asking for the bundle anew');
           bundle = await this.#deps.reopen(feed);
         }

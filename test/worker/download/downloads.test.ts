@@ -123,6 +123,55 @@ describe('Downloads', function () {
     assert.equal(server.deltas.at(-1)?.url.searchParams.get('to'), `test/app@${image.manifest.digest}`);
   });
 
+  const headerCuts: readonly (readonly [string, (positions: readonly number[]) => number])[] = [
+    ['frame', () => 10],
+    ['header', (at) => (at[0] ?? 0) - 7],
+  ];
+  for (const [where, cutOf] of headerCuts) {
+    it(`starts anew when the bundle is another one after a cut in the ${where}`, async () => {
+      await open();
+      server.cuts.push(cutOf(makeBundle(image).positions));
+      const changed = makeBundle(image, { reference: 'another reference' });
+      server.intercept = () => {
+        if (server.deltas.length === 2) server.offer(changed, image);
+        return false;
+      };
+      await home.complete();
+      assert.deepEqual(home.present(contents), contents);
+    });
+
+    it(`starts anew after a cut in the ${where} of a bundle without entity tag`, async () => {
+      await open();
+      server.etag = undefined;
+      server.cuts.push(cutOf(makeBundle(image).positions));
+      await home.complete();
+      assert.deepEqual(home.present(contents), contents);
+    });
+  }
+
+  it('starts anew again when that bundle, too, is cut in its header and then another one', async () => {
+    await open();
+    const { positions } = makeBundle(image);
+    server.cuts.push((positions[3] ?? 0) + 1, 0, 20);
+    server.intercept = () => {
+      const asked = server.deltas.length;
+      if (asked > 1 && asked < 5) server.offer(makeBundle(image, { reference: `reference ${asked}` }), image);
+      return false;
+    };
+    await home.complete();
+    assert.deepEqual(home.present(contents), contents);
+  });
+
+  it('gives up a bundle that is another one after each cut in its header', async () => {
+    await open();
+    server.intercept = () => {
+      server.offer(makeBundle(image, { reference: `reference ${server.deltas.length}` }), image);
+      server.cuts.push(20);
+      return false;
+    };
+    await assert.rejects(home.start(), kind('unavailable'));
+  });
+
   it('refuses another image under the same tag after a cut', async () => {
     await open({ retries: 1 });
     server.cuts.push((makeBundle(image).positions[3] ?? 0) + 1);

@@ -81,7 +81,8 @@ async function wire(options: DaemonOptions, steps: ShutdownStep[]): Promise<void
   closing('store', async () => store.close());
   const descriptorDirectory = join(root, 'descriptors');
   const driver = await chooseDriver(config.filesystem.driver, log, { descriptorDirectory });
-  closing('mounts', () => driver.close({ leaveMounted: !config.filesystem.unmountAtExit }));
+  const closeDriver = () => driver.close({ leaveMounted: !config.filesystem.unmountAtExit });
+  closing('file system driver', closeDriver); // for a start that fails; else the mounts were left before
 
   const proxy = new ProxyClient({ ...config.proxy, url, nowMs, tls: readClientTls(config.proxy) });
   closing('proxy client', () => proxy.close());
@@ -152,6 +153,9 @@ async function wire(options: DaemonOptions, steps: ShutdownStep[]): Promise<void
   closing('snapshotter', () => snapshotter.close());
   closing('collector', () => collector.close());
   closing('downloads', () => downloads.close());
+  closing('background', async () => stopping.abort(new Error('the daemon is stopping')));
+  // Before anything that brings contents: an open that waits is left to the next daemon, not ended with EIO.
+  closing('mounts', closeDriver);
 
   const ensured = await snapshotter.ensureMounts(stopping.signal);
   await mounts.sweep(stopping.signal);
@@ -181,7 +185,6 @@ async function wire(options: DaemonOptions, steps: ShutdownStep[]): Promise<void
     closing('health', () => health.close());
     health.ready = true;
   }
-  closing('background', async () => stopping.abort(new Error('the daemon is stopping')));
 
   downloads.resumeAll();
   forms.requestAll();

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -60,6 +61,17 @@ describe('faults', function () {
 
   async function status(stack: Stack): Promise<StatusBody> {
     return JSON.parse(await stack.mustCli('-o', 'json', 'status')) as StatusBody; // the daemon's own contract
+  }
+
+  /** Whether the container's process sleeps until StarlightFS answers. */
+  async function waitsForFile(stack: Stack, id: string): Promise<boolean> {
+    const line = (await stack.containerd.ctr('task', 'ls'))
+      .split('\n')
+      .find((one) => one.startsWith(`${id} `));
+    const pid = line?.split(/\s+/)[1];
+    if (pid === undefined) return false;
+    const kernelStack = await readFile(`/proc/${pid}/stack`, 'utf8').catch(() => '');
+    return /fuse_/.test(kernelStack) && /sha256sum/.test(await readFile(`/proc/${pid}/cmdline`, 'utf8'));
   }
 
   async function until(what: string, test: () => Promise<boolean>): Promise<void> {
@@ -205,6 +217,27 @@ describe('faults', function () {
       await stack.startDaemon();
       await until('the image is complete', async () => (await status(stack)).images[0]?.state === 'complete');
       assert.equal(await readInContainer(stack, reference, 'taken'), randomDigest);
+    }));
+
+  it('the daemon is stopped in the middle of a pull: who waits in an open gets its file from the next one', () =>
+    withStack({ downRate: SLOW / 10 }, async (stack, reference) => {
+      const pulling = stack.cli('pull', '--wait', '-n', 'test', reference);
+      await until('all but the large file is here', async () => {
+        const [image] = (await status(stack)).images;
+        return image !== undefined && image.contentsArrived === image.contentsTotal - 1;
+      });
+      stack.link.setDownRate(SLOW / 100); // minutes for the rest
+      const reading = readInContainer(stack, reference, 'waiting');
+      const waits = until('the container waits in its open', () => waitsForFile(stack, 'waiting'));
+      await Promise.race([waits, reading.then(() => assert.fail('it read a file that is not here'))]);
+      assert.equal(await stack.daemon.stop(), 0);
+      stack.link.setDownRate(Number.POSITIVE_INFINITY);
+      await stack.startDaemon();
+      const { code, stderr } = await pulling;
+      assert.equal(code, 1);
+      assert.match(stderr, /error: the daemon is stopping\nhint: .* by itself/);
+      assert.equal(await reading, randomDigest);
+      await until('the image is complete', async () => (await status(stack)).images[0]?.state === 'complete');
     }));
 
   it('a finished image needs no network, after a restart of the daemon either', () =>

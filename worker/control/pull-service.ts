@@ -194,6 +194,9 @@ async function progress(
       const outcome = await Promise.race([active.done.then(() => 'done' as const), tick]);
       if (outcome === 'done') return;
       tell({ event: 'progress', ...active.counts() });
+    } catch (error) {
+      signal.throwIfAborted(); // with its reason: the timer's own says only that it was aborted
+      throw error;
     } finally {
       ticking.abort();
       await tick.catch(() => undefined); // aborted just now, or the reason is thrown already

@@ -45,12 +45,14 @@ export class ImageConverter {
     const { source, sink, estargz } = this.#conversion;
     const configBlob = await source.blob(manifest.config, signal);
     const config = await readAll(configBlob, IMAGE_LIMIT.configBytes, 'an image config');
-    const diffIds = parseImageConfig(config).rootfs.diff_ids;
+    const parsed = parseImageConfig(config);
+    const diffIds = parsed.rootfs.diff_ids;
     if (diffIds.length !== manifest.layers.length) {
       const what = `image ${document.digest}`;
       const counts = `${diffIds.length} layers in its config, ${manifest.layers.length} in its manifest`;
       throw new ImageError({ kind: 'malformed', what }, `${what}: ${counts}`);
     }
+    this.#conversion.listener.imageStarted?.(manifest.layers, parsed);
     const layers = await this.#convertLayers(manifest.layers, signal);
     for (const [row, layer] of layers.entries()) {
       const expected = diffIds[row];

@@ -14,6 +14,7 @@ import { encodeLayerToc } from '../toc/layer-codec.ts';
 import type { ConvertListener } from './convert-listener.ts';
 import type { ImageSink, ImageSource, PutResult } from './image-endpoint.ts';
 import { ImageError } from './image-error.ts';
+import { onDisk } from './on-disk.ts';
 
 /** A layer that has been converted and is in the sink. */
 export interface ConvertedLayer {
@@ -95,7 +96,7 @@ export async function convertLayer(
 }
 
 async function rewrite(
-  { source, estargz, listener }: LayerConversion,
+  { source, estargz, listener, scratch }: LayerConversion,
   layer: Descriptor,
   path: string,
   sourceDiff: Digester,
@@ -118,11 +119,11 @@ async function rewrite(
     }
   };
   const members = (estargz ? writeEstargzLayer : writeSeekableLayer)(digested(), signal);
-  const file = await open(path, 'wx');
+  const file = await onDisk(scratch, () => open(path, 'wx'));
   try {
     const written = async function* (): AsyncGenerator<Uint8Array, void> {
       for await (const bytes of members) {
-        await file.appendFile(bytes);
+        await onDisk(scratch, () => file.appendFile(bytes));
         yield bytes;
       }
     };

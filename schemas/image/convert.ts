@@ -20,6 +20,7 @@ import { copyManifest, copyToc } from './copy-manifest.ts';
 import type { ImageSink, ImageSource, ManifestDocument } from './image-endpoint.ts';
 import { ImageError } from './image-error.ts';
 import { IMAGE_LIMIT } from './limits.ts';
+import { onDisk } from './on-disk.ts';
 import { recognise } from './recognise.ts';
 import { jsonDocument } from './referrers-index.ts';
 import { readAll } from './verify-stream.ts';
@@ -60,7 +61,7 @@ export async function convert(
   options: ConvertOptions,
   signal: AbortSignal,
 ): Promise<Conversion> {
-  const scratch = await mkdtemp(join(tmpdir(), 'starlight-convert-'));
+  const scratch = await onDisk(tmpdir(), () => mkdtemp(join(tmpdir(), 'starlight-convert-')));
   try {
     const { estargz = false, listener = {} } = options;
     const converter = new ImageConverter({ source, sink, estargz, scratch, listener });

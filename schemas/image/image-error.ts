@@ -9,6 +9,8 @@ export type ImageFault =
   | { readonly kind: 'unreachable'; readonly host: string }
   /** The registry answered something that it should not. */
   | { readonly kind: 'refused'; readonly host: string; readonly status: number }
+  /** This machine's disk is full, or not to be written to. */
+  | { readonly kind: 'disk'; readonly directory: string }
   | { readonly kind: 'digest-mismatch'; readonly expected: Digest }
   /** A document or layout that is not what it should be. */
   | { readonly kind: 'malformed'; readonly what: string }

@@ -6,6 +6,7 @@ import type { Digest } from '../oci/digest.ts';
 import { type Descriptor, type Index, parseIndex } from '../oci/types.ts';
 import type { ImageSink, ManifestDocument, OpenBlob, PutResult } from './image-endpoint.ts';
 import { blobPath, layoutName, readIfThere } from './layout-files.ts';
+import { onDisk } from './on-disk.ts';
 import { fallbackTag, withReferrer } from './referrers-index.ts';
 import { verified } from './verify-stream.ts';
 
@@ -30,7 +31,7 @@ export class LayoutSink implements ImageSink {
     const path = blobPath(this.#directory, descriptor.digest);
     const known = await stat(path).catch(() => undefined);
     if (known?.size === descriptor.size) return 'present';
-    await writeDurably(path, verified(open(), descriptor), { signal });
+    await onDisk(this.#directory, () => writeDurably(path, verified(open(), descriptor), { signal }));
     return 'sent';
   }
 
@@ -55,12 +56,12 @@ export class LayoutSink implements ImageSink {
     const index = withReferrer(bytes, manifest, artifactType);
     if (index === undefined) return;
     await this.putManifest(index, signal);
-    await this.#name(describe(index), tag, signal);
+    await onDisk(this.#directory, () => this.#name(describe(index), tag, signal));
   }
 
   async publish(manifest: ManifestDocument, signal: AbortSignal): Promise<void> {
     await this.putManifest(manifest, signal);
-    await this.#name(describe(manifest), this.#tag, signal);
+    await onDisk(this.#directory, () => this.#name(describe(manifest), this.#tag, signal));
   }
 
   async #readIndex(): Promise<Index> {

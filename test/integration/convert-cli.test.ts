@@ -2,7 +2,9 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DockerRegistry } from '../support/docker-registry.ts';
@@ -15,8 +17,15 @@ interface Result {
   readonly stderr: string;
 }
 
-async function ctr(...args: readonly string[]): Promise<Result> {
-  const child = spawn('bin/ctr-starlight', args, { stdio: ['ignore', 'pipe', 'pipe'] });
+function ctr(...args: readonly string[]): Promise<Result> {
+  return ctrIn({}, ...args);
+}
+
+async function ctrIn(env: NodeJS.ProcessEnv, ...args: readonly string[]): Promise<Result> {
+  const child = spawn('bin/ctr-starlight', args, {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...env },
+  });
   const [stdout, stderr, code] = await Promise.all([
     new Response(child.stdout as unknown as ReadableStream).text(), // a Node stream is read as an async iterable
     new Response(child.stderr as unknown as ReadableStream).text(),
@@ -93,6 +102,47 @@ describe('ctr-starlight convert', function () {
     }
   });
 
+  it('what is converted is told of, also when the proxy is not there', async () => {
+    await using registry = await DockerRegistry.start(scratch);
+    const target = `${registry.host}/a/b:v1`;
+    const proxy = 'http://127.0.0.1:1';
+    const args = ['-o', 'json', 'convert', '--notify', '--proxy', proxy, source, target];
+    const { code, stdout, stderr } = await ctr(...args);
+    assert.equal(code, 1);
+    const report = JSON.parse(stdout) as { images: unknown[]; notified?: unknown };
+    assert.deepEqual([report.images.length, report.notified], [2, undefined]);
+    const { error } = JSON.parse(stderr) as { error: Record<string, string> };
+    assert.equal(error['code'], 'proxy-unreachable');
+    assert.match(error['message'] ?? '', /^converted, but the proxy could not be told/);
+    assert.equal(error['hint'], `tell it later: ctr-starlight notify --proxy ${proxy} ${target}`);
+  });
+
+  it('a scratch directory that cannot be written to is named', async () => {
+    const TMPDIR = join(scratch, 'source/oci-layout'); // a file
+    const { code, stderr } = await ctrIn({ TMPDIR }, 'convert', source, `oci:${scratch}/x:v1`);
+    assert.equal(code, 1);
+    assert.ok(stderr.includes(`error: cannot write to ${TMPDIR}: ENOTDIR`), stderr);
+    assert.match(stderr, /hint: .*TMPDIR names another place/);
+  });
+
+  it('SIGINT in the middle leaves neither a layout nor scratch files', async () => {
+    const large = join(scratch, 'large');
+    makeLayout(large, [{ tag: 'v1', layers: [[file('a', randomBytes(60_000_000))]] }]);
+    const TMPDIR = join(scratch, 'tmp');
+    await mkdir(TMPDIR);
+    const target = join(scratch, 'interrupted');
+    const args = ['convert', `oci:${large}:v1`, `oci:${target}:v1`];
+    const child = spawn('bin/ctr-starlight', args, {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      env: { ...process.env, TMPDIR },
+    });
+    child.stderr.once('data', () => child.kill('SIGINT')); // the first line of its progress
+    const [code] = (await once(child, 'exit')) as [number | null];
+    assert.equal(code, 130);
+    assert.deepEqual(await readdir(TMPDIR), []);
+    await assert.rejects(readdir(target), { code: 'ENOENT' });
+  });
+
   const bad: readonly (readonly [string, (scratch: string) => readonly string[], RegExp])[] = [
     ['a source that is not there', (dir) => [`oci:${dir}/none:v1`, `oci:${dir}/x:v1`], /no image layout/],
     ['a tag that is not there', (dir) => [`oci:${dir}/source:v9`, `oci:${dir}/x:v1`], /no such image/],
@@ -111,6 +161,11 @@ describe('ctr-starlight convert', function () {
       'a destination with a digest',
       (dir) => [`oci:${dir}/source:v1`, `r.example/a@sha256:${'0'.repeat(64)}`],
       /name a tag/,
+    ],
+    [
+      'a destination that cannot be written to',
+      (dir) => [`oci:${dir}/source:v1`, `oci:${dir}/source/oci-layout/x:v1`],
+      /error: cannot write to .*oci-layout\/x: ENOTDIR/,
     ],
     [
       'a registry that is not there',

@@ -1,3 +1,4 @@
+import { tmpdir } from 'node:os';
 import { Command } from 'commander';
 import { type Conversion, convert } from '../../schemas/image/convert.ts';
 import { ImageError } from '../../schemas/image/image-error.ts';
@@ -13,7 +14,8 @@ import type { ContextSource } from './context.ts';
 import { conversionReport, reportText } from './convert-report.ts';
 import { ConvertProgress } from './convert-progress.ts';
 import { DEFAULT_PROXY } from './notify.ts';
-import { notifyProxy } from './notify-client.ts';
+import { type NotifyAnswer, notifyProxy } from './notify-client.ts';
+import { proxyUrl } from './proxy-url.ts';
 import type { Terminal } from './terminal.ts';
 import { type TlsCliOptions, tlsOf, withTlsOptions } from './tls-options.ts';
 
@@ -58,7 +60,10 @@ Examples:
     .action(async (source: string, destination: string, options: ConvertCliOptions) => {
       const { terminal, signal } = context();
       const platforms = parsePlatforms(options.platform);
-      if (options.notify === true) namedRegistry(destination);
+      if (options.notify === true) {
+        namedRegistry(destination);
+        proxyUrl(options.proxy);
+      }
       const progress = new ConvertProgress(terminal);
       try {
         await using endpoints = new Endpoints({
@@ -79,13 +84,25 @@ Examples:
         await report(terminal, conversion, destination, options, signal);
       } catch (error) {
         progress.clear();
-        if (error instanceof ImageError) throw new CliError(error.kind, error.message, { cause: error });
+        if (error instanceof ImageError) {
+          throw new CliError(error.kind, error.message, { cause: error, ...hintOf(error) });
+        }
         if (error instanceof DockerConfigError) {
           throw new CliError('docker-config', error.message, { cause: error });
         }
         throw error;
       }
     });
+}
+
+function hintOf({ fault }: ImageError): { hint?: string } {
+  if (fault.kind === 'unauthorized' || fault.kind === 'denied') {
+    return { hint: 'log in with docker login or podman login' };
+  }
+  if (fault.kind === 'disk' && fault.directory.startsWith(tmpdir())) {
+    return { hint: 'layers lie there until they have been sent: TMPDIR names another place' };
+  }
+  return {};
 }
 
 /** The destination, which a proxy can be told of. @throws {CliError} when it is a directory. */
@@ -125,21 +142,34 @@ async function report(
 ): Promise<void> {
   const summary = conversionReport(conversion);
   if (!terminal.json) terminal.out(reportText(summary, destination));
-  const notified = options.notify === true ? await notify(destination, options, signal) : undefined;
-  if (terminal.json) {
-    terminal.out(`${JSON.stringify({ ...summary, ...(notified === undefined ? {} : { notified }) })}\n`);
-  } else if (notified !== undefined) {
-    for (const image of notified.images) terminal.out(`proxy: ${image.platform} ${image.status}\n`);
+  let notified: NotifyAnswer | undefined;
+  try {
+    if (options.notify === true) notified = await notify(destination, options, signal);
+  } finally {
+    // Also when the proxy could not be told: the image is converted.
+    const told = notified === undefined ? {} : { notified };
+    if (terminal.json) terminal.out(`${JSON.stringify({ ...summary, ...told })}\n`);
   }
+  if (terminal.json || notified === undefined) return;
+  for (const image of notified.images) terminal.out(`proxy: ${image.platform} ${image.status}\n`);
 }
 
+/** @throws {CliError} saying that the image is converted none the less. */
 async function notify(
   destination: string,
   options: ConvertCliOptions,
   signal: AbortSignal,
-): ReturnType<typeof notifyProxy> {
+): Promise<NotifyAnswer> {
   const reference = formatReference(namedRegistry(destination));
   const { proxy, token } = options;
   const credentials = loginCredentials(process.env);
-  return await notifyProxy({ proxy, reference, credentials, token, tls: tlsOf(options) }, signal);
+  try {
+    return await notifyProxy({ proxy, reference, credentials, token, tls: tlsOf(options) }, signal);
+  } catch (error) {
+    if (!(error instanceof CliError) || signal.aborted) throw error;
+    throw new CliError(error.code, `converted, but the proxy could not be told: ${error.message}`, {
+      cause: error,
+      hint: `tell it later: ctr-starlight notify --proxy ${proxy} ${reference}`,
+    });
+  }
 }

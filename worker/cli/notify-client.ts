@@ -9,6 +9,7 @@ import { RegistryAuthError } from '../../schemas/registry-auth/registry-auth-err
 import type { ClientTls } from '../../schemas/tls/client-tls.ts';
 import { repositoryName } from '../../schemas/image/repository-name.ts';
 import { CliError } from './cli-error.ts';
+import { proxyUrl } from './proxy-url.ts';
 
 export interface NotifyRequest {
   readonly reference: string;
@@ -59,7 +60,7 @@ export async function notifyProxy(request: NotifyRequest, signal: AbortSignal): 
 
 async function ask(request: NotifyRequest, agent: Agent, signal: AbortSignal): Promise<NotifyAnswer> {
   const { host, ...local } = readReference(request.reference);
-  const url = new URL('/starlight/notify', request.proxy);
+  const url = new URL('/starlight/notify', proxyUrl(request.proxy));
   const body = JSON.stringify({
     reference: formatReference({ ...local, host: '' }),
     ...(host === '' ? {} : { ns: host }),

@@ -42,7 +42,8 @@ export function createProgram(terminal: (json: boolean) => Terminal, signal: Abo
     .addHelpText(
       'after',
       `
-Exit codes: 0 done, 1 failed (the reason is on standard error), 2 the command was not understood.
+Exit codes: 0 done, 1 failed (the reason is on standard error), 2 the command was not understood,
+130 or 143 it was interrupted.
 
 Examples:
   ctr-starlight convert --notify registry.example/redis:7 registry.example/starlight/redis:7

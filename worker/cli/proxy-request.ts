@@ -9,6 +9,7 @@ import { RegistryAuth } from '../../schemas/registry-auth/registry-auth.ts';
 import { RegistryAuthError } from '../../schemas/registry-auth/registry-auth-error.ts';
 import type { ClientTls } from '../../schemas/tls/client-tls.ts';
 import { CliError } from './cli-error.ts';
+import { proxyUrl } from './proxy-url.ts';
 
 export interface ProxyRequest {
   /** The proxy's URL. */
@@ -45,7 +46,7 @@ export async function askProxy<S extends TSchema>(
     text = await readStart(response.body ?? [], MAX_ANSWER_BYTES);
   } catch (cause) {
     signal.throwIfAborted();
-    if (cause instanceof DockerConfigError) throw cause;
+    if (cause instanceof DockerConfigError || cause instanceof CliError) throw cause;
     if (cause instanceof RegistryAuthError) {
       throw new CliError(cause.kind, cause.message, { cause, hint: 'give --user, or use docker login' });
     }
@@ -79,7 +80,7 @@ export async function askProxy<S extends TSchema>(
 /** Sends it, and again with a login where one is wanted and at hand. */
 async function send(request: ProxyRequest, agent: Agent, signal: AbortSignal): Promise<Response> {
   const { proxy, token, method, path, credentials } = request;
-  const url = new URL(path, proxy);
+  const url = new URL(path, proxyUrl(proxy));
   const once = (headers: Readonly<Record<string, string>>): Promise<Response> =>
     fetch(url, {
       ...{ method, signal, dispatcher: agent },

@@ -2,7 +2,7 @@ import { Command } from 'commander';
 import type { PullCounts, PullEvent, PullRequest } from '../control/protocol.ts';
 import { CliError } from './cli-error.ts';
 import type { CommandContext, ContextSource } from './context.ts';
-import { ProgressLine, progressBar } from './progress-line.ts';
+import { type Progress, ProgressLine } from './progress-line.ts';
 import { formatBytes, formatDuration } from './terminal.ts';
 
 interface PullOptions {
@@ -11,6 +11,23 @@ interface PullOptions {
   readonly namespace: string;
   readonly wait?: true;
   readonly user?: string;
+}
+
+const GOES_ON = 'what the daemon has begun goes on in the background: see `ctr-starlight status`';
+
+/** What to do about a pull that failed, where the daemon's own words do not tell. */
+const HINTS: Readonly<Record<string, string>> = {
+  unreachable: "is the proxy running? the daemon's proxy.url names it, `ctr-starlight ping` asks it",
+  'not-converted':
+    'convert it first (ctr-starlight convert --help), or pull it with ctr as an ordinary image',
+  unauthorized: "give --user, or a login in the daemon's registry.dockerConfig",
+  'no-space': 'make room and pull again: what has arrived is kept',
+  stopping: 'a daemon that starts again takes the pull up by itself',
+};
+
+function hintOf(code: string): { hint?: string } {
+  const hint = HINTS[code];
+  return hint === undefined ? {} : { hint };
 }
 
 export function pullCommand(context: ContextSource): Command {
@@ -72,23 +89,27 @@ async function pull({ daemon, terminal, signal }: CommandContext, request: PullR
     for await (const event of daemon.pull(request, signal)) {
       last = event;
       if (terminal.json) terminal.out(`${JSON.stringify(event)}\n`);
-      if (event.event === 'progress') line.update(progressText(event));
+      if (event.event === 'progress') line.update(progressOf(event));
       else if (event.event !== 'error' && !terminal.json) {
         line.clear();
         terminal.err(`${eventText(event)}\n`);
       }
     }
+  } catch (error) {
+    if (!signal.aborted) throw error;
+    throw new CliError('interrupted', 'interrupted', { cause: error, hint: GOES_ON });
   } finally {
     line.clear();
   }
-  if (last?.event === 'error') throw new CliError(last.code, last.message);
+  if (last?.event === 'error') throw new CliError(last.code, last.message, hintOf(last.code));
   if (terminal.json) return;
   terminal.out(`${request.reference}\n`);
 }
 
-function progressText(counts: PullCounts): string {
+function progressOf(counts: PullCounts): Progress {
   const files = `${counts.contentsArrived}/${counts.contentsTotal} files`;
-  return `${progressBar(counts.bytesArrived, counts.bytesTotal)}  ${files}  ${formatBytes(counts.wireBytes)} of ${formatBytes(counts.wireBytesTotal)}`;
+  const wire = `${formatBytes(counts.wireBytes)} of ${formatBytes(counts.wireBytesTotal)}`;
+  return { done: counts.bytesArrived, total: counts.bytesTotal, text: `${files}  ${wire}` };
 }
 
 function eventText(event: Exclude<PullEvent, { event: 'progress' | 'error' }>): string {

@@ -18,17 +18,20 @@ export function versionCommand(context: ContextSource): Command {
     .action(async () => {
       const { daemon, terminal, signal } = context();
       let other: VersionBody | undefined;
+      let why = 'not running';
       try {
         other = await daemon.get<VersionBody>('/v1/version', signal);
       } catch (error) {
-        // A machine that only converts has no daemon: that is no failure of `version`.
-        if (!(error instanceof CliError) || error.code !== 'daemon-unreachable') throw error;
+        // A machine that only converts has no daemon, and not everybody may ask it: no failure of `version`.
+        if (!(error instanceof CliError)) throw error;
+        if (error.code === 'denied') why = 'only root may ask it';
+        else if (error.code !== 'daemon-unreachable') throw error;
       }
       const client = ownVersion();
       if (terminal.json) terminal.out(`${JSON.stringify({ client, daemon: other?.version ?? null })}\n`);
       else
         terminal.out(
-          `ctr-starlight    ${client}\nstarlight-daemon ${other?.version ?? `not running (${daemon.socketPath})`}\n`,
+          `ctr-starlight    ${client}\nstarlight-daemon ${other?.version ?? `${why} (${daemon.socketPath})`}\n`,
         );
     });
 }

@@ -27,7 +27,7 @@ function mayPass(error: unknown): boolean {
   if (error instanceof ImageError) {
     const { fault } = error;
     if (fault.kind === 'refused') return fault.status >= 500 || fault.status === 429;
-    return fault.kind === 'unreachable';
+    return fault.kind === 'unreachable' || fault.kind === 'disk';
   }
   if (error instanceof DocumentError) return false;
   return true; // a full disk, a lost connection, a fault of ours: none of them the image's

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
@@ -171,6 +173,36 @@ describe('ctr-starlight', function () {
       /error: no room in the store: 5 GB/,
     ],
     ['a malformed reference', () => undefined, ['notify', 'UPPER'], /not an image reference/],
+    [
+      'what is no URL of a proxy',
+      () => undefined,
+      ['notify', '--proxy', 'proxy:8090', 'a:2'],
+      /not the URL of a proxy: "proxy:8090"\nhint: as in http/,
+    ],
+    [
+      'the same, before anything is converted,',
+      () => undefined,
+      ['convert', '--notify', '--proxy', 'foo', 'oci:/nonexistent:1', '127.0.0.1:1/a:2'],
+      /^error: not the URL of a proxy: "foo"\n/,
+    ],
+    [
+      'an image that is not converted',
+      (d) => d.answerLines({ event: 'error', code: 'not-converted', message: 'no' }),
+      ['pull', 'r.example/a:2'],
+      /error: no\nhint: convert it first/,
+    ],
+    [
+      'a daemon that stops meanwhile',
+      (d) => d.answerLines({ event: 'error', code: 'stopping', message: 'the daemon is stopping' }),
+      ['pull', 'r.example/a:2'],
+      /error: the daemon is stopping\nhint: .* by itself/,
+    ],
+    [
+      'a message that would steer the terminal',
+      (d) => d.answerLines({ event: 'error', code: 'x', message: 'a\x1b[2Jb' }),
+      ['pull', 'r.example/a:2'],
+      /error: a\?\[2Jb\n/,
+    ],
   ];
   for (const [name, prepare, args, message] of failures) {
     it(`${name} is exit code 1 with the reason`, async () => {
@@ -198,6 +230,42 @@ describe('ctr-starlight', function () {
       assert.equal(daemon.requests.length, 0);
     });
   }
+
+  const interruptions = [
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const;
+  for (const [signal, expected] of interruptions) {
+    it(`${signal} in the middle of a pull ends it, and says what goes on`, async () => {
+      const asked = new Promise<void>((resolve) => {
+        daemon.handler = () => resolve(); // and no answer
+      });
+      const args = ['--socket', daemon.socket, '-o', 'json', 'pull', 'r.example/a:2'];
+      const child = spawn(CLI, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+      const [said, [code]] = await Promise.all([
+        text(child.stderr),
+        once(child, 'exit'),
+        asked.then(() => child.kill(signal)),
+      ]);
+      assert.equal(code, expected);
+      const { error } = JSON.parse(said) as { error: { code: string; hint: string } }; // asserted next
+      assert.equal(error.code, 'interrupted');
+      assert.match(error.hint, /goes on in the background/);
+    });
+  }
+
+  it('SIGINT to what the daemon has no part in says no more than that', async () => {
+    const asked = new Promise<void>((resolve) => {
+      daemon.handler = () => resolve();
+    });
+    const child = spawn(CLI, ['--socket', daemon.socket, 'status'], { stdio: ['ignore', 'ignore', 'pipe'] });
+    const [said, [code]] = await Promise.all([
+      text(child.stderr),
+      once(child, 'exit'),
+      asked.then(() => child.kill('SIGINT')),
+    ]);
+    assert.deepEqual({ said, code }, { said: 'error: interrupted\n', code: 130 });
+  });
 
   it('an unreachable daemon is explained', async () => {
     const result = await tryRun(CLI, ['--socket', join(daemon.directory, 'none.sock'), 'status']);

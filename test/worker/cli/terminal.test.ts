@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { formatBytes, formatDuration, formatTable } from '../../../worker/cli/terminal.ts';
+import { formatBytes, formatDuration, formatTable, printable } from '../../../worker/cli/terminal.ts';
 
 describe('formatBytes()', () => {
   const rows = [
@@ -38,5 +38,19 @@ describe('formatTable()', () => {
       'A      LONG\nvalue  x\nv\n',
     );
   });
+  it('takes what would steer a terminal, or break a row, out of a cell', () =>
+    assert.equal(formatTable([['a\nb', '\x1b[2J']]), 'a b  ?[2J\n'));
   it('of no rows is nothing', () => assert.equal(formatTable([]), ''));
+});
+
+describe('printable()', () => {
+  const rows = [
+    ['plain, ünï\tcode\n', 'plain, ünï\tcode\n'],
+    ['\x1b]0;title\x07', '?]0;title?'],
+    ['over\rwritten\b', 'over?written?'],
+    ['\u009b31m', '?31m'],
+  ] as const;
+  for (const [text, expected] of rows) {
+    it(JSON.stringify(text), () => assert.equal(printable(text), expected));
+  }
 });

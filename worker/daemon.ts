@@ -103,6 +103,7 @@ async function wire(options: DaemonOptions, steps: ShutdownStep[]): Promise<void
     liveChains: () => liveChains(slot.snapshotter, slot.mounts, slot.forms),
     log: log.child({ part: 'collector' }),
   });
+  const collectSoon = () => collector.schedule(stopping.signal);
   const room = new Room({ store, quota, collector, log: log.child({ part: 'store' }) });
   const backoff = {
     retries: config.download.retries,
@@ -143,7 +144,7 @@ async function wire(options: DaemonOptions, steps: ShutdownStep[]): Promise<void
     isTraced: () => recorder.on,
     onReleased: (chainId) => {
       catalogue.setUsedUntil(chainId, nowMs());
-      collector.schedule(stopping.signal);
+      collectSoon();
     },
     log: log.child({ part: 'mounts' }),
   });
@@ -169,13 +170,17 @@ async function wire(options: DaemonOptions, steps: ShutdownStep[]): Promise<void
     ...{ client: containerd, snapshotter: config.containerd.snapshotter, catalogue, documents },
     log: log.child({ part: 'containerd' }),
   });
-  const pulls = new PullService({ downloads, catalogue, collector, registration, nowMs, log });
+  const pulls = new PullService({
+    ...{ downloads, catalogue, collector, collectSoon, registration, nowMs, log },
+  });
+  const controlLog = log.child({ part: 'control' });
   const actions = controlActions({
+    log: controlLog,
     ...{ version, driver: driver.name, containerdAddress: config.containerd.address, pulls, downloads },
     ...{ catalogue, collector, room, mounts, forms, store, proxy, containerd, recorder, nowMs },
     scopeOf: (host, repository) => ({ host, repository, credentials: () => credentialsOf(host) }),
   });
-  const control = new ControlServer(actions, log.child({ part: 'control' }));
+  const control = new ControlServer(actions, controlLog);
   await control.listen(config.control.socket);
   closing('control socket', (signal) => control.close(signal));
 
@@ -188,7 +193,7 @@ async function wire(options: DaemonOptions, steps: ShutdownStep[]): Promise<void
 
   downloads.resumeAll();
   forms.requestAll();
-  collector.schedule(stopping.signal); // what was released while nobody was there to hear of it
+  collectSoon(); // what was released while nobody was there to hear of it
   pulls.resumeRegistrations(stopping.signal).catch((error: unknown) => {
     log.error({ err: error }, 'taking up registrations failed');
   });

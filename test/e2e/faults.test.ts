@@ -179,6 +179,9 @@ describe('faults', function () {
     const full = await stack.cli('pull', '--wait', '-n', 'test', reference);
     assert.equal(full.code, 1, full.stdout);
     assert.match(full.stderr, /no space|disk is full/i);
+    const [image] = (await status(stack)).images;
+    assert.equal(image?.state, 'failed');
+    assert.ok(image.contentsArrived > 0, 'what has arrived is told');
     await run('mount', ['-o', 'remount,size=200m', stack.daemonRoot]);
     await stack.mustCli('pull', '--wait', '-n', 'test', reference);
     assert.equal(await readInContainer(stack, reference, 'room'), randomDigest);
@@ -268,6 +271,20 @@ describe('faults', function () {
       await stack.mustCli('gc');
       const { store, images } = await status(stack);
       assert.deepEqual({ contents: store.contents, images }, { contents: 0, images: [] });
+    }));
+
+  it('an image that is removed while somebody waits for it goes when the wait is over', () =>
+    withStack({ downRate: SLOW }, async (stack, reference) => {
+      const pulling = stack.cli('pull', '--wait', '-n', 'test', reference);
+      await until('containerd knows the image', async () =>
+        (await stack.containerd.ctr('images', 'ls', '-q')).includes(reference),
+      );
+      await stack.containerd.ctr('images', 'rm', '--sync', reference);
+      await pulling;
+      await until('all of it is gone', async () => {
+        const { store, images } = await status(stack);
+        return store.contents === 0 && images.length === 0;
+      });
     }));
 
   it('an ordinary image through this snapshotter is as through overlayfs', () =>

@@ -1,9 +1,11 @@
+import type { Logger } from 'pino';
 import type { ContainerdClient } from '../containerd/client.ts';
 import type { Downloads } from '../download/downloads.ts';
 import type { CompleteForms } from '../complete/complete-forms.ts';
 import type { ProxyClient } from '../download/proxy-client.ts';
 import type { AuthScope } from '../download/auth-scope.ts';
 import type { Catalogue } from '../images/catalogue.ts';
+import type { ImageRecord } from '../images/image.ts';
 import type { Collector } from '../images/collector.ts';
 import type { Room } from '../images/room.ts';
 import type { TreeMounts } from '../images/tree-mounts.ts';
@@ -11,7 +13,15 @@ import type { ContentStore } from '../store/content-store.ts';
 import { reportTraces } from '../trace/report.ts';
 import type { TraceRecorder } from '../trace/trace-recorder.ts';
 import type { ControlActions } from './control-server.ts';
-import type { GcBody, OptimizerBody, PingBody, ReportBody, StatusBody, VersionBody } from './protocol.ts';
+import type {
+  GcBody,
+  OptimizerBody,
+  PingBody,
+  PullCounts,
+  ReportBody,
+  StatusBody,
+  VersionBody,
+} from './protocol.ts';
 import { countsAtRest, type PullService } from './pull-service.ts';
 
 export type ActionsDeps = {
@@ -31,6 +41,7 @@ export type ActionsDeps = {
   readonly recorder: TraceRecorder;
   readonly scopeOf: (host: string, repository: string) => AuthScope;
   readonly nowMs: () => number;
+  readonly log: Logger;
 };
 
 /** The setting in the catalogue that outlives the daemon. */
@@ -58,8 +69,10 @@ async function status(deps: ActionsDeps, signal: AbortSignal): Promise<StatusBod
   const { catalogue, downloads, mounts, forms } = deps;
   const evictable = await deps.collector.evictable(signal);
   const { contents, bytes } = await deps.store.usage(signal);
-  const images = catalogue.list().flatMap((image): StatusBody['images'][number][] => {
+  const images: StatusBody['images'][number][] = [];
+  for (const image of catalogue.list()) {
     const active = downloads.activeOf(image.manifestDigest);
+    const counts = active?.counts() ?? (await countsOf(deps, image, signal));
     const failed = active === undefined && image.state === 'pulling' && image.error !== undefined;
     const names = catalogue.namesOf(image.manifestDigest);
     const references = new Set(names.map(({ reference }) => reference));
@@ -71,15 +84,14 @@ async function status(deps: ActionsDeps, signal: AbortSignal): Promise<StatusBod
       form: forms.stateOf(image),
       mounted: mounts.isMounted(image) || forms.isMounted(image),
       evictable: evictable.images.has(image.manifestDigest),
-      ...(active?.counts() ?? countsAtRest(image)),
+      ...counts,
     };
     if (references.size === 0) references.add(`${image.host}/${image.repository}@${image.manifestDigest}`);
-    return [...references].map((reference) => ({
-      reference,
-      ...common,
-      namespaces: names.filter((name) => name.reference === reference).map(({ namespace }) => namespace),
-    }));
-  });
+    for (const reference of references) {
+      const named = names.filter((name) => name.reference === reference);
+      images.push({ reference, ...common, namespaces: named.map(({ namespace }) => namespace) });
+    }
+  }
   return {
     version: deps.version,
     driver: deps.driver,
@@ -89,6 +101,22 @@ async function status(deps: ActionsDeps, signal: AbortSignal): Promise<StatusBod
     store: { contents, bytes, ...deps.room.status(), evictableBytes: evictable.bytes },
     images,
   };
+}
+
+/** Of an image that is not being brought at present. */
+async function countsOf(
+  { downloads, log }: ActionsDeps,
+  image: ImageRecord,
+  signal: AbortSignal,
+): Promise<PullCounts> {
+  if (image.state === 'complete') return countsAtRest(image);
+  try {
+    return await downloads.look(image, signal);
+  } catch (error) {
+    signal.throwIfAborted();
+    log.warn({ err: error, image: image.manifestDigest }, 'what has arrived of an image cannot be told');
+    return countsAtRest(image);
+  }
 }
 
 async function report(deps: ActionsDeps, signal: AbortSignal): Promise<ReportBody> {

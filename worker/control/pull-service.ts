@@ -17,6 +17,7 @@ export type PullServiceDeps = {
   readonly downloads: Downloads;
   readonly catalogue: Catalogue;
   readonly collector: Collector;
+  readonly collectSoon: () => void;
   readonly registration: Registration;
   readonly nowMs: () => number;
   readonly log: Logger;
@@ -65,6 +66,8 @@ export class PullService {
       tell({ event: 'complete', manifestDigest, elapsedMs: nowMs() - startedMs, ...active.counts() });
     } finally {
       unpin();
+      // Removed from containerd meanwhile: the collection that came with that had to spare it.
+      if (collector.isUnneeded(manifestDigest)) this.#deps.collectSoon();
     }
   }
 

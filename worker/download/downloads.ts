@@ -131,6 +131,14 @@ export class Downloads implements ContentDemand {
     return this.#active.get(manifestDigest);
   }
 
+  /** How far an image has arrived that nothing brings at present: looks for each of its contents in the store. */
+  async look(image: Image, signal: AbortSignal): Promise<DownloadCounts> {
+    const loaded = await this.#deps.tables.load(image.tocDigest);
+    const download = this.#download(image, loaded, this.#scopeOf(image.host, image.repository));
+    await download.missing(signal);
+    return download.counts();
+  }
+
   async want(image: Image, digest: Digest, signal: AbortSignal): Promise<void> {
     const { store, catalogue, tables, log } = this.#deps;
     if (store.has(digest)) return;

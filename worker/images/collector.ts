@@ -149,6 +149,11 @@ export class Collector {
     });
   }
 
+  /** Whether nothing needs an image that is here. */
+  isUnneeded(manifestDigest: Digest): boolean {
+    return this.#divide().unneeded.some((image) => image.manifestDigest === manifestDigest);
+  }
+
   /** Stops what is scheduled and waits for what runs. */
   async close(): Promise<void> {
     clearTimeout(this.#timer);

@@ -190,6 +190,10 @@ describe('Downloads', function () {
     await cutFor(5);
     const before = home.present(contents).length;
     assert.ok(before > 0 && before < contents.length);
+    const record = home.catalogue.find(image.manifest.digest);
+    assert.ok(record !== undefined);
+    const counts = await home.downloads.look(record, new AbortController().signal);
+    assert.deepEqual([counts.contentsArrived, counts.contentsTotal], [before, contents.length]);
     server.intercept = undefined;
     await home.complete();
     assert.deepEqual(home.present(contents), contents);

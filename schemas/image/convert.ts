@@ -67,6 +67,7 @@ export async function convert(
     const converter = new ImageConverter({ source, sink, estargz, scratch, listener });
     const run = new Run(source, sink, { ...options, estargz }, converter);
     const root = await run.document(await source.manifest(signal), 0, undefined, signal);
+    if (root === undefined) throw run.noPlatform();
     await sink.publish(root, signal);
     return { root, images: run.images, copied: run.copied };
   } catch (error) {
@@ -87,6 +88,8 @@ class Run {
   readonly #platforms: readonly Platform[] | undefined;
   readonly #estargz: boolean;
   readonly #converter: ImageConverter;
+  /** What indexes had, to be named when none of it was asked for. */
+  readonly #offered: Platform[] = [];
   #manifests = 0;
 
   constructor(
@@ -102,13 +105,13 @@ class Run {
     this.#converter = converter;
   }
 
-  /** What the document has become, stored. */
+  /** What the document has become, stored; undefined for an index of which nothing was asked for. */
   async document(
     document: ManifestDocument,
     depth: number,
     listed: Descriptor | undefined,
     signal: AbortSignal,
-  ): Promise<ManifestDocument> {
+  ): Promise<ManifestDocument | undefined> {
     this.#manifests += 1;
     if (this.#manifests > IMAGE_LIMIT.manifests || depth > IMAGE_LIMIT.indexDepth) {
       throw new ImageError(
@@ -147,20 +150,24 @@ class Run {
     return document;
   }
 
-  async #index(document: ManifestDocument, depth: number, signal: AbortSignal): Promise<ManifestDocument> {
+  async #index(
+    document: ManifestDocument,
+    depth: number,
+    signal: AbortSignal,
+  ): Promise<ManifestDocument | undefined> {
     const index = parseIndex(document.bytes);
+    this.#offered.push(...index.manifests.flatMap((entry) => entry.platform ?? []));
     const wanted = index.manifests.filter((entry) => this.#wants(entry, index.manifests));
-    if (this.#platforms !== undefined && !wanted.some((entry) => this.#selects(entry))) {
-      throw this.#noPlatform(index.manifests.flatMap((entry) => entry.platform ?? []));
-    }
     const entries: Descriptor[] = [];
     for (const entry of wanted) {
       const before = await this.#source.manifest(signal, entry);
       const after = await this.document(before, depth + 1, entry, signal);
+      if (after === undefined) continue;
       const same = after.digest === entry.digest;
       const { data: _data, ...rest } = entry;
       entries.push(same ? entry : { ...rest, digest: after.digest, size: after.bytes.byteLength });
     }
+    if (this.#platforms !== undefined && entries.length === 0) return undefined;
     const changed =
       entries.length !== index.manifests.length ||
       entries.some((entry, row) => entry.digest !== index.manifests[row]?.digest);
@@ -195,12 +202,15 @@ class Run {
       architecture: architecture ?? '',
       ...(variant === undefined ? {} : { variant }),
     };
-    if (!this.#platforms.some((one) => platformMatches(one, own))) throw this.#noPlatform([own]);
+    if (!this.#platforms.some((one) => platformMatches(one, own))) {
+      this.#offered.push(own);
+      throw this.noPlatform();
+    }
   }
 
-  #noPlatform(offered: readonly Platform[]): ImageError {
+  noPlatform(): ImageError {
     const wanted = (this.#platforms ?? []).map(formatPlatform).join(', ');
-    const has = offered.map(formatPlatform).join(', ') || 'no platform at all';
+    const has = this.#offered.map(formatPlatform).join(', ') || 'no platform at all';
     const what = `${this.#source.name} for ${wanted}`;
     return new ImageError(
       { kind: 'not-found', what },

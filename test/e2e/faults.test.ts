@@ -222,26 +222,36 @@ describe('faults', function () {
       assert.equal(await readInContainer(stack, reference, 'taken'), randomDigest);
     }));
 
-  it('the daemon is stopped in the middle of a pull: who waits in an open gets its file from the next one', () =>
-    withStack({ downRate: SLOW / 10 }, async (stack, reference) => {
-      const pulling = stack.cli('pull', '--wait', '-n', 'test', reference);
-      await until('all but the large file is here', async () => {
-        const [image] = (await status(stack)).images;
-        return image !== undefined && image.contentsArrived === image.contentsTotal - 1;
-      });
-      stack.link.setDownRate(SLOW / 100); // minutes for the rest
-      const reading = readInContainer(stack, reference, 'waiting');
-      const waits = until('the container waits in its open', () => waitsForFile(stack, 'waiting'));
-      await Promise.race([waits, reading.then(() => assert.fail('it read a file that is not here'))]);
-      assert.equal(await stack.daemon.stop(), 0);
-      stack.link.setDownRate(Number.POSITIVE_INFINITY);
-      await stack.startDaemon();
-      const { code, stderr } = await pulling;
-      assert.equal(code, 1);
-      assert.match(stderr, /error: the daemon is stopping\nhint: .* by itself/);
-      assert.equal(await reading, randomDigest);
-      await until('the image is complete', async () => (await status(stack)).images[0]?.state === 'complete');
-    }));
+  const ends = [
+    ['SIGTERM', 'stopped', /error: the daemon is stopping\nhint: .* by itself/],
+    ['SIGKILL', 'killed', /error: the daemon ended the connection.*\nhint: .* by itself/],
+  ] as const;
+  for (const [signal, how, message] of ends) {
+    it(`the daemon is ${how} while a container waits in an open: it gets its file from the next one`, () =>
+      withStack({ downRate: SLOW / 10 }, async (stack, reference) => {
+        const pulling = stack.cli('pull', '--wait', '-n', 'test', reference);
+        await until('all but the large file is here', async () => {
+          const [image] = (await status(stack)).images;
+          return image !== undefined && image.contentsArrived === image.contentsTotal - 1;
+        });
+        stack.link.setDownRate(SLOW / 100); // minutes for the rest
+        const reading = readInContainer(stack, reference, 'waiting');
+        const waits = until('the container waits in its open', () => waitsForFile(stack, 'waiting'));
+        await Promise.race([waits, reading.then(() => assert.fail('it read a file that is not here'))]);
+        const code = await stack.daemon.stop(signal);
+        if (signal === 'SIGTERM') assert.equal(code, 0);
+        stack.link.setDownRate(Number.POSITIVE_INFINITY);
+        await stack.startDaemon();
+        const pull = await pulling;
+        assert.equal(pull.code, 1);
+        assert.match(pull.stderr, message);
+        assert.equal(await reading, randomDigest);
+        await until(
+          'the image is complete',
+          async () => (await status(stack)).images[0]?.state === 'complete',
+        );
+      }));
+  }
 
   it('a finished image needs no network, after a restart of the daemon either', () =>
     withStack({}, async (stack, reference) => {
@@ -286,6 +296,27 @@ describe('faults', function () {
         return store.contents === 0 && images.length === 0;
       });
     }));
+
+  const switches = [
+    ['starlight', 'overlayfs'],
+    ['overlayfs', 'starlight'],
+  ] as const;
+  for (const [first, second] of switches) {
+    it(`an image pulled for ${first} can be pulled and run with ${second} as well`, () =>
+      withStack({}, async (stack, reference) => {
+        for (const snapshotter of [first, second]) {
+          if (snapshotter === 'starlight') await stack.mustCli('pull', '--wait', '-n', 'test', reference);
+          else {
+            const flags = ['--plain-http', '--snapshotter', snapshotter];
+            await stack.containerd.ctr('images', 'pull', ...flags, reference);
+          }
+        }
+        for (const snapshotter of [first, second]) {
+          const args = ['--snapshotter', snapshotter, reference, snapshotter, '/bin/cat', '/gone/back'];
+          assert.match(await stack.containerd.ctr('run', '--rm', ...args), /came back/);
+        }
+      }));
+  }
 
   it('an ordinary image through this snapshotter is as through overlayfs', () =>
     withStack({}, async (stack) => {

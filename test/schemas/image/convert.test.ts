@@ -188,6 +188,40 @@ describe('convert()', () => {
     assert.deepEqual(blob(bench.target, statement.digest), Buffer.from('{}'));
   });
 
+  it('finds the platforms asked for in indexes of indexes, and leaves out those that have none', async () => {
+    await using bench = await Bench.make();
+    const { images: made } = makeLayout(bench.source, [
+      image({ platform: { os: 'linux', architecture: 'amd64' } }),
+      image({ layers: [BASE], platform: { os: 'linux', architecture: 'arm64' } }),
+    ]);
+    const inner = made.map(({ manifest, platform }) => {
+      const value = {
+        schemaVersion: 2,
+        mediaType: MEDIA_TYPE.ociIndex,
+        manifests: [{ ...manifest, platform }],
+      };
+      return bench.put(MEDIA_TYPE.ociIndex, Buffer.from(JSON.stringify(value)));
+    });
+    bench.rewriteRoot(MEDIA_TYPE.ociIndex, { schemaVersion: 2, manifests: inner });
+    const { root, images } = await bench.convert({ platforms: [parsePlatform('linux/arm64')] });
+    assert.deepEqual(
+      images.map((one) => one.sourceDigest),
+      [made[1]?.manifest.digest],
+    );
+    const [entry, ...others] = parseIndex(root.bytes).manifests;
+    assert.deepEqual(others, []);
+    assert.ok(entry !== undefined);
+    const listed = parseIndex(blob(bench.target, entry.digest)).manifests;
+    assert.deepEqual(
+      listed.map((one) => one.digest),
+      [images[0]?.manifest.digest],
+    );
+    await assert.rejects(bench.convert({ platforms: [parsePlatform('linux/s390x')] }), {
+      kind: 'not-found',
+      message: /is not for linux\/s390x: it has linux\/amd64, linux\/arm64$/,
+    });
+  });
+
   it('with eStargz: other diffIDs, all else of the config kept', async () => {
     await using bench = await Bench.make();
     const [made] = makeLayout(bench.source, [image()]).images;

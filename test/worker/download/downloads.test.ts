@@ -431,6 +431,19 @@ describe('Downloads', function () {
       assert.equal(server.blobRanges.length, 1);
     });
 
+    it('waits for the first content of a bundle as for any other', async () => {
+      await open();
+      const [first] = contents;
+      assert.ok(first !== undefined);
+      server.holdAt = makeBundle(image).positions[0]; // the header, and nothing more
+      const active = await home.start();
+      assert.equal(home.store.has(first), false);
+      await home.downloads.want(record(), first, new AbortController().signal);
+      assert.equal(home.store.has(first), true);
+      server.cutHeld(false);
+      await active.done;
+    });
+
     it('fetches out of turn what is far behind in a stream that stands still', async () => {
       await open();
       let release: (() => void) | undefined;

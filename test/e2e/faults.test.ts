@@ -297,6 +297,24 @@ describe('faults', function () {
       });
     }));
 
+  it('gc spares what a container needs whose image was removed; all of it goes by itself with the container', () =>
+    withStack({ downRate: SLOW }, async (stack, reference) => {
+      const { containerd } = stack;
+      await stack.mustCli('pull', '-n', 'test', reference);
+      const sleeping = ['-d', '--snapshotter', 'starlight', reference, 'sleeps', '/bin/sleep', '1000'];
+      await containerd.ctr('run', ...sleeping);
+      await containerd.ctr('images', 'rm', '--sync', reference);
+      assert.match(await stack.mustCli('gc'), /^removed 0 images and 0 contents/);
+      const read = ['exec', '--exec-id', 'reads', 'sleeps', '/bin/sha256sum', '/large/random'];
+      assert.equal((await containerd.ctr('task', ...read)).split(' ')[0], randomDigest);
+      await containerd.ctr('task', 'rm', '-f', 'sleeps');
+      await containerd.ctr('containers', 'rm', 'sleeps');
+      await until('all of it is gone', async () => {
+        const { store, images } = await status(stack);
+        return store.contents === 0 && images.length === 0;
+      });
+    }));
+
   const switches = [
     ['starlight', 'overlayfs'],
     ['overlayfs', 'starlight'],

@@ -143,6 +143,24 @@ describe('ctr-starlight convert', function () {
     await assert.rejects(readdir(target), { code: 'ENOENT' });
   });
 
+  it('ends without scratch files when nobody reads its output any more', async () => {
+    const large = join(scratch, 'layers');
+    const layers = Array.from({ length: 5 }, (_, row) => [file(`${row}`, randomBytes(15_000_000))]);
+    makeLayout(large, [{ tag: 'v1', layers }]);
+    const TMPDIR = join(scratch, 'pipe-tmp');
+    await mkdir(TMPDIR);
+    const target = join(scratch, 'unread');
+    const child = spawn('bin/ctr-starlight', ['convert', `oci:${large}:v1`, `oci:${target}:v1`], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      env: { ...process.env, TMPDIR },
+    });
+    child.stderr.once('data', () => child.stderr.destroy()); // the next line has no reader
+    const [code] = (await once(child, 'exit')) as [number | null];
+    assert.equal(code, 1);
+    assert.deepEqual(await readdir(TMPDIR), []);
+    await assert.rejects(readdir(join(target, 'index.json')), { code: 'ENOENT' });
+  });
+
   const bad: readonly (readonly [string, (scratch: string) => readonly string[], RegExp])[] = [
     ['a source that is not there', (dir) => [`oci:${dir}/none:v1`, `oci:${dir}/x:v1`], /no image layout/],
     ['a tag that is not there', (dir) => [`oci:${dir}/source:v9`, `oci:${dir}/x:v1`], /no such image/],

@@ -12,14 +12,19 @@ const EXIT_USAGE = 2;
 const EXIT_SIGNALLED = 128;
 
 const interrupt = new AbortController();
-let exitInterrupted = EXIT_SIGNALLED;
+let exitInterrupted = EXIT_FAILED;
 for (const name of ['SIGINT', 'SIGTERM'] as const) {
   process.once(name, () => {
     exitInterrupted = EXIT_SIGNALLED + constants.signals[name];
     interrupt.abort(new CliError('interrupted', 'interrupted'));
   });
 }
-process.stdout.on('error', () => process.exit(EXIT_FAILED)); // the reader of a pipe went away
+for (const stream of [process.stdout, process.stderr]) {
+  // The reader of a pipe went away: ended as by a signal, since a conversion has files to take away.
+  stream.on('error', () =>
+    interrupt.abort(new CliError('output-closed', 'nobody reads the output any more')),
+  );
+}
 
 let json = false;
 const program = createProgram((asJson) => {

@@ -395,7 +395,7 @@ describe('UpstreamRegistry, failures', function () {
   });
 
   it('answers 502 to what is not HTTP', async () => {
-    const server = createTcpServer((socket) => void socket.end('SSH-2.0-x\r\n'));
+    const server = createTcpServer((socket) => void socket.resume().end('SSH-2.0-x\r\n'));
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');
     const address = server.address();

@@ -79,10 +79,10 @@ export const SUITES: readonly Suite[] = [
     standsInFor: 'v1.1.1',
   },
   {
-    name: 'v2 (main, 2026-07-16)',
+    name: 'v2 (main, 2026-08-31)',
     kind: 'program',
-    version: 'v0.0.0-20260716174315-967efdc079b9',
-    sum: 'h1:eR1mqLFHg9sAC9H+csGQzAw7QtlK6/HkBAvVtsjXSno=',
+    version: 'v0.0.0-20260831232431-97274622c111',
+    sum: 'h1:ppZPU0CrEPzyJhVggYwUIZrqh0w2lIT0esw+9ABNPA4=',
     passes: PROGRAM_PASSES,
   },
 ];

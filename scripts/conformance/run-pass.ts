@@ -1,10 +1,10 @@
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir, readFile, rm } from 'node:fs/promises';
 import { type CaseOutcomes, readJunit } from '../../conformance/oci/junit.ts';
 import type { Pass, Suite } from '../../conformance/oci/suites.ts';
 import { tryRun } from '../lib/child.ts';
 import { type PreloadedImage, preloadImage } from './preload-image.ts';
 
-const LIMIT_MS = 180_000;
+const LIMIT_MS = 600_000;
 
 export interface PassRun {
   readonly suite: Suite;
@@ -28,6 +28,7 @@ export async function runPass({
   prefix,
   reportDir,
 }: PassRun): Promise<CaseOutcomes> {
+  await rm(reportDir, { recursive: true, force: true }); // an earlier run's report would be taken for this one's
   await mkdir(reportDir, { recursive: true });
   const [first, second] = [`${prefix}/one`, `${prefix}/two`];
   const image = pass.preloaded === true ? await preloadImage(url, first) : undefined;

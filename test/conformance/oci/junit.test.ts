@@ -38,6 +38,38 @@ describe('readJunit()', () => {
     assert.deepEqual([...readJunit(report(one, one, one)).keys()], ['T', 'T (2)', 'T (3)']);
   });
 
+  it('tells cases apart by the tag that they are about, in whatever order they come', () => {
+    const one = (name: string, status: string, reference: string) =>
+      `<testcase name="T/${name}" status="${status}">
+        <system-out>URL: http://h/v2/n/manifests/no</system-out>
+        <system-err>====&#xA;~~~ REQUEST ~~~&#xA;Method: HEAD&#xA;URL: http://h:1/v2/n/manifests/${reference}&#xA;Headers:&#xA;
+URL: http://h:1/v2/n/manifests/later&#xA;</system-err>
+      </testcase>`;
+    const text = report(
+      one('delete/tag-delete', 'skipped', 'two'),
+      one('delete/tag-delete', 'passed', 'one'),
+      one('push/manifest-by-tag', 'failure', 'a.b-c_d'),
+      one('head/manifest-head-by-tag', 'passed', 'one'),
+      '<testcase name="T/delete/tag-delete" status="skipped"/>',
+      one('missing-manifest/by-tag', 'passed', 'RANDOM'),
+      one('pull/manifest-by-digest', 'passed', 'sha256:0123'),
+      one('pull/manifest-by-digest', 'passed', 'sha256:4567'),
+    );
+    assert.deepEqual(
+      [...readJunit(text)],
+      [
+        ['T/delete/tag-delete two', 'skipped'],
+        ['T/delete/tag-delete one', 'passed'],
+        ['T/push/manifest-by-tag a.b-c_d', 'failed'],
+        ['T/head/manifest-head-by-tag one', 'passed'],
+        ['T/delete/tag-delete', 'skipped'],
+        ['T/missing-manifest/by-tag', 'passed'],
+        ['T/pull/manifest-by-digest', 'passed'],
+        ['T/pull/manifest-by-digest (2)', 'passed'],
+      ],
+    );
+  });
+
   for (const [title, text] of [
     ['nothing', ''],
     ['a report without cases', report()],

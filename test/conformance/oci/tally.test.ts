@@ -28,6 +28,8 @@ describe('mergePasses()', () => {
   });
 });
 
+const BLOB = 'T/image/push/blob-post-put';
+
 describe('regressions()', () => {
   const ROWS: readonly (readonly [string, Record<string, Outcome>, Record<string, Outcome>, string[]])[] = [
     ['none where all is alike', { a: 'passed', b: 'failed' }, { a: 'passed', b: 'failed' }, []],
@@ -35,13 +37,35 @@ describe('regressions()', () => {
     ['what fails', { a: 'passed' }, { a: 'failed' }, ['a']],
     ['what is left out', { a: 'passed' }, { a: 'skipped' }, ['a']],
     ['what is gone', { a: 'passed' }, {}, ['a']],
+    ['what fails instead of being left out', { a: 'skipped' }, { a: 'failed' }, ['a']],
+    ['none where it comes to more', { a: 'failed' }, { a: 'passed', b: 'passed', c: 'skipped' }, []],
+    ['none where what fails is left out', { a: 'failed' }, { a: 'skipped' }, []],
     [
-      'none where only the order differs',
+      'one case for another of its name',
       { a: 'passed', 'a (2)': 'failed' },
       { a: 'failed', 'a (2)': 'passed' },
+      ['a'],
+    ],
+    ['fewer of one name', { a: 'passed', 'a (2)': 'passed' }, { a: 'passed', 'a (2)': 'failed' }, ['a (2)']],
+    [
+      'none where only the order of blobs differs',
+      { [BLOB]: 'passed', [`${BLOB} (2)`]: 'failed' },
+      { [BLOB]: 'failed', [`${BLOB} (2)`]: 'passed' },
       [],
     ],
-    ['fewer of one name', { a: 'passed', 'a (2)': 'passed' }, { a: 'passed', 'a (2)': 'failed' }, ['a']],
+    [
+      'fewer blobs',
+      { [BLOB]: 'passed', [`${BLOB} (2)`]: 'passed' },
+      { [BLOB]: 'failed', [`${BLOB} (2)`]: 'passed' },
+      [BLOB],
+    ],
+    ['a blob left out', { [BLOB]: 'passed', [`${BLOB} (2)`]: 'passed' }, { [BLOB]: 'passed' }, [BLOB]],
+    [
+      'one step for another, with one blob',
+      { 'T/sha256 blobs/mount/blob-delete': 'passed', 'T/sha256 blobs/mount/blob-delete (2)': 'failed' },
+      { 'T/sha256 blobs/mount/blob-delete': 'failed', 'T/sha256 blobs/mount/blob-delete (2)': 'passed' },
+      ['T/sha256 blobs/mount/blob-delete'],
+    ],
   ];
   for (const [title, alone, through, expected] of ROWS) {
     it(title, () => assert.deepEqual(regressions(cases(alone), cases(through)), expected));

@@ -1,6 +1,6 @@
 import type { CaseOutcomes } from './junit.ts';
 import { notPassed, regressions, tally } from './tally.ts';
-import { WORKFLOWS } from './workflow.ts';
+import { type Workflow, WORKFLOWS } from './workflow.ts';
 
 /** A registry that is compared: by itself, and through the proxy, by how that is set up. */
 export interface ComparedRegistry {
@@ -28,29 +28,30 @@ export function faults(report: SuiteReport): string[] {
   ];
 }
 
-/** The reports as a table in Markdown: passed / failed / skipped. All compare the same registries. */
+/** The reports as a table in Markdown: passed / failed / skipped. All compare registries in the same ways. */
 export function table(reports: readonly SuiteReport[]): string {
-  const columns = reports.map(columnsOf);
-  const rows = reports.flatMap(({ suite }, row) =>
-    WORKFLOWS.map((workflow) => [
-      suite,
-      workflow,
-      ...(columns[row] ?? []).map(([, cases]) => {
-        const { passed, failed, skipped } = tally(cases, workflow);
-        return `${passed} / ${failed} / ${skipped}`;
-      }),
-    ]),
+  const ways = [...new Set(reports.flatMap(({ compared }) => compared.flatMap(waysOf)))];
+  const rows = reports.flatMap(({ suite, embedded, compared }) =>
+    compared.flatMap(({ name, alone, through }) =>
+      WORKFLOWS.map((workflow) => [
+        suite,
+        workflow,
+        sums(embedded, workflow),
+        name,
+        sums(alone, workflow),
+        ...ways.map((how) => sums(through.get(how) ?? new Map(), workflow)),
+      ]),
+    ),
   );
-  const head = ['suite', 'workflow', ...(columns[0] ?? []).map(([title]) => title)];
+  const head = ['suite', 'workflow', 'embedded', 'upstream', 'alone', ...ways];
   return [head, head.map(() => '---'), ...rows].map((row) => `| ${row.join(' | ')} |`).join('\n');
 }
 
-function columnsOf({ embedded, compared }: SuiteReport): readonly (readonly [string, CaseOutcomes])[] {
-  return [
-    ['embedded', embedded],
-    ...compared.flatMap(({ name, alone, through }) => [
-      [name, alone] as const,
-      ...[...through].map(([how, cases]) => [`${name} ${how}`, cases] as const),
-    ]),
-  ];
+function waysOf({ through }: ComparedRegistry): string[] {
+  return [...through.keys()];
+}
+
+function sums(cases: CaseOutcomes, workflow: Workflow): string {
+  const { passed, failed, skipped } = tally(cases, workflow);
+  return `${passed} / ${failed} / ${skipped}`;
 }

@@ -6,18 +6,25 @@ export interface ObtainedSuite {
   readonly binary: string;
 }
 
+export interface ObtainOptions {
+  /** The programs of suites that are there already, by name. */
+  readonly built?: ReadonlyMap<string, string>;
+  /** None but those. */
+  readonly buildNothing?: boolean;
+}
+
 /**
  * Builds the suites by the Go module proxy. One that cannot be had is said, and left to the one that stands in for
- * it; `built` gives the programs of suites that are there already, by name.
+ * it.
  */
 export async function obtainSuites(
   say: (line: string) => void,
-  built: ReadonlyMap<string, string> = new Map(),
+  { built = new Map(), buildNothing = false }: ObtainOptions = {},
 ): Promise<readonly ObtainedSuite[]> {
   const found: ObtainedSuite[] = [];
   for (const suite of SUITES) {
     if (found.some((one) => one.suite.name === suite.standsInFor)) continue;
-    const binary = built.get(suite.name) ?? (await build(suite, say));
+    const binary = built.get(suite.name) ?? (buildNothing ? undefined : await build(suite, say));
     if (binary !== undefined) found.push({ suite, binary });
   }
   return found;

@@ -18,6 +18,13 @@ export interface Compared {
   readonly throughUrls: ReadonlyMap<string, string>;
 }
 
+export interface TargetOptions {
+  /** Releases of docker-registry that are started as well: name to program. */
+  readonly releases?: ReadonlyMap<string, string>;
+  /** Registries that run already: name to `http://host:port`. */
+  readonly running?: ReadonlyMap<string, string>;
+}
+
 /** The registries that suites are run against, each started once. */
 export class Targets implements AsyncDisposable {
   readonly #directory: string;
@@ -30,11 +37,11 @@ export class Targets implements AsyncDisposable {
     this.#directory = directory;
   }
 
-  /** `others` run already: name to `http://host:port`. */
-  static async start(others: ReadonlyMap<string, string> = new Map()): Promise<Targets> {
+  /** Starts docker-registry, what `options` names, and proxies before these and before the embedded registry. */
+  static async start(options: TargetOptions = {}): Promise<Targets> {
     const targets = new Targets(await mkdtemp(join(tmpdir(), 'sl-oci-')));
     try {
-      await targets.#compare(others);
+      await targets.#compare(options);
       return targets;
     } catch (error) {
       await targets[Symbol.asyncDispose]();
@@ -52,12 +59,17 @@ export class Targets implements AsyncDisposable {
     return await started;
   }
 
-  async #compare(others: ReadonlyMap<string, string>): Promise<void> {
-    const directory = join(this.#directory, 'docker-registry');
-    await mkdir(directory);
-    const registry = await DockerRegistry.start(directory);
-    this.#running.push(registry);
-    for (const [name, aloneUrl] of [['docker-registry', `http://${registry.host}`] as const, ...others]) {
+  async #compare({ releases = new Map(), running = new Map() }: TargetOptions): Promise<void> {
+    const alone = new Map<string, string>();
+    for (const [name, command] of [['docker-registry', 'docker-registry'] as const, ...releases]) {
+      const directory = join(this.#directory, `registry-${alone.size}`);
+      await mkdir(directory);
+      const registry = await DockerRegistry.start(directory, { command });
+      this.#running.push(registry);
+      alone.set(name, `http://${registry.host}`);
+    }
+    alone.set('another proxy', await this.embedded()); // lacks nothing, so that nothing may be lost
+    for (const [name, aloneUrl] of [...alone, ...running]) {
       const throughUrls = new Map<string, string>();
       for (const [row, [how, settings]] of FRONTS.entries()) {
         const place = `before-${this.compared.length}-${row}`;

@@ -11,9 +11,11 @@ import { runSuite } from '../../scripts/conformance/run-suite.ts';
 import { Targets } from '../../scripts/conformance/targets.ts';
 import { skip } from '../support/skip.ts';
 
+const REFERRERS = /\/referrers$|\(listing references\)/;
+
 /** The official suites, as `npm run conformance` runs them: those of them that the Go module proxy has. */
 describe('official conformance suites', function () {
-  this.timeout(1_200_000);
+  this.timeout(1_800_000);
   let suites: readonly ObtainedSuite[];
   let targets: Targets;
   let reportDir: string;
@@ -33,11 +35,9 @@ describe('official conformance suites', function () {
     if (reportDir !== undefined) await rm(reportDir, { recursive: true, force: true });
   });
 
-  it('are there, a release of the first kind at least', () => {
-    assert.ok(
-      suites.some(({ suite }) => suite.kind === 'tests'),
-      `of ${SUITES.length}`,
-    );
+  it('are there, of both kinds', () => {
+    const kinds = suites.map(({ suite }) => suite.kind);
+    assert.deepEqual(new Set(kinds), new Set(SUITES.map(({ kind }) => kind)));
   });
 
   it('pass on the embedded registry, every case, and fail nowhere through the proxy alone', () => {
@@ -61,6 +61,30 @@ describe('official conformance suites', function () {
     assert.equal(through.size, 2);
     for (const outcomes of through.values()) {
       assert.deepEqual(tally(outcomes, 'content discovery'), tally(embedded, 'content discovery'));
+    }
+  });
+
+  it('find in the lists of referrers what the suites have pushed, through the proxy as well', () => {
+    for (const { suite, embedded, compared } of reports) {
+      const asked = [...embedded.keys()].filter((name) => REFERRERS.test(name));
+      assert.ok(asked.length >= 3, `${suite}: ${asked}`);
+      for (const through of compared.flatMap((one) => [...one.through.values()])) {
+        assert.deepEqual(
+          asked.filter((name) => through.get(name) !== 'passed'),
+          [],
+          suite,
+        );
+      }
+    }
+  });
+
+  it('lose nothing through the proxy where the registry lacks nothing', () => {
+    for (const { suite, compared } of reports) {
+      const { alone, through } = compared.find(({ name }) => name === 'another proxy') ?? assert.fail(suite);
+      assert.equal(through.size, 2);
+      for (const outcomes of through.values()) {
+        assert.deepEqual(new Map([...outcomes].toSorted()), new Map([...alone].toSorted()), suite);
+      }
     }
   });
 

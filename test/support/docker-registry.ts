@@ -4,6 +4,8 @@ import { answers, Server } from '../../scripts/lib/child.ts';
 import { freePort } from '../../scripts/lib/free-port.ts';
 
 export interface DockerRegistryOptions {
+  /** Another release of it than Debian's. */
+  readonly command?: string;
   /** Instead of a free port of loopback. */
   readonly host?: string;
   /** The section `auth` of its configuration; without it everybody may do everything. */
@@ -37,7 +39,7 @@ export class DockerRegistry implements AsyncDisposable {
 
   static async start(directory: string, options: DockerRegistryOptions = {}): Promise<DockerRegistry> {
     const host = options.host ?? `127.0.0.1:${await freePort()}`;
-    const { notify, auth = '' } = options;
+    const { notify, auth = '', command = 'docker-registry' } = options;
     const config = join(directory, 'registry.yml');
     await writeFile(
       config,
@@ -50,7 +52,7 @@ ${notify === undefined ? '' : notifications(notify)}${auth}
 `,
     );
     const server = await Server.start(
-      { command: 'docker-registry', args: ['serve', config], logFile: join(directory, 'registry.log') },
+      { command, args: ['serve', config], logFile: join(directory, 'registry.log') },
       answers(`http://${host}/v2/`),
     );
     return new DockerRegistry(host, server);

@@ -94,12 +94,12 @@ describe('a report', () => {
 
   it('is a table', () => {
     assert.deepEqual(table([report]).split('\n'), [
-      '| suite | workflow | embedded | reg | reg through it |',
-      '| --- | --- | --- | --- | --- |',
-      '| s | pull | 1 / 0 / 0 | 1 / 0 / 0 | 0 / 1 / 0 |',
-      '| s | push | 0 / 0 / 1 | 0 / 0 / 0 | 0 / 0 / 0 |',
-      '| s | content discovery | 0 / 1 / 0 | 0 / 1 / 0 | 1 / 0 / 0 |',
-      '| s | content management | 0 / 0 / 0 | 0 / 0 / 0 | 0 / 0 / 0 |',
+      '| suite | workflow | embedded | upstream | alone | through it |',
+      '| --- | --- | --- | --- | --- | --- |',
+      '| s | pull | 1 / 0 / 0 | reg | 1 / 0 / 0 | 0 / 1 / 0 |',
+      '| s | push | 0 / 0 / 1 | reg | 0 / 0 / 0 | 0 / 0 / 0 |',
+      '| s | content discovery | 0 / 1 / 0 | reg | 0 / 1 / 0 | 1 / 0 / 0 |',
+      '| s | content management | 0 / 0 / 0 | reg | 0 / 0 / 0 | 0 / 0 / 0 |',
     ]);
   });
 });

@@ -45,9 +45,10 @@ async function artifactLayout(path: string, subject: Descriptor): Promise<Digest
   return manifest.digest;
 }
 
-for (const [title, behind] of [
-  ['the embedded registry', false],
-  ['docker-registry behind the proxy', true],
+for (const [title, behind, settings] of [
+  ['the embedded registry', false, []],
+  ['docker-registry behind the proxy', true, []],
+  ['docker-registry behind the proxy as a mirror', true, ['--mirror-max-bytes', String(64 << 20)]],
 ] as const) {
   describe(`skopeo and umoci with ${title}`, function () {
     this.timeout(120_000);
@@ -77,7 +78,8 @@ for (const [title, behind] of [
         })),
       ]);
       const upstream = behind ? stack.use(await DockerRegistry.start(directory)) : undefined;
-      const flags = upstream === undefined ? [] : ['--upstream-url', `http://${upstream.host}`];
+      const mirror = settings.length === 0 ? [] : ['--mirror-dir', join(directory, 'mirror'), ...settings];
+      const flags = upstream === undefined ? [] : ['--upstream-url', `http://${upstream.host}`, ...mirror];
       proxy = stack.use(await ProxyProcess.start(directory, flags));
       app = `docker://${proxy.host}/team/app`;
       for (const tag of ['one', 'many']) {
@@ -152,13 +154,25 @@ for (const [title, behind] of [
       }
     });
 
-    it('umoci unpacks what skopeo has pulled', async () => {
-      const layout = join(directory, 'pulled');
-      await skopeo('copy', '-q', IN, `${app}:one`, `oci:${layout}:one`);
-      const bundle = join(directory, 'bundle');
+    it('umoci unpacks what skopeo has pulled, and its new layer goes back and forth', async () => {
       const rootless = process.getuid?.() === 0 ? [] : ['--rootless'];
-      await run('umoci', ['unpack', ...rootless, '--image', `${layout}:one`, bundle]);
-      assert.equal(await readFile(join(bundle, 'rootfs/etc/name'), 'utf8'), 'second');
+      const pull = async (reference: string, name: string) => {
+        const image = `${join(directory, `layout-${name}`)}:${name}`;
+        await skopeo('copy', '-q', IN, reference, `oci:${image}`);
+        const bundle = join(directory, `bundle-${name}`);
+        await run('umoci', ['unpack', ...rootless, '--image', image, bundle]);
+        return { image, bundle, rootfs: join(bundle, 'rootfs') };
+      };
+      const { image, bundle, rootfs } = await pull(`${app}:one`, 'one');
+      assert.equal(await readFile(join(rootfs, 'etc/name'), 'utf8'), 'second');
+      await writeFile(join(rootfs, 'etc/added'), 'by umoci');
+      await rm(join(rootfs, 'etc/name'));
+      await run('umoci', ['repack', '--image', image, bundle]);
+      const repacked = `docker://${proxy.host}/team/repacked:two`;
+      await skopeo('copy', '-q', OUT, `oci:${image}`, repacked);
+      const back = await pull(repacked, 'two');
+      assert.deepEqual(await readdir(join(back.rootfs, 'etc')), ['added']);
+      assert.equal(await readFile(join(back.rootfs, 'etc/added'), 'utf8'), 'by umoci');
     });
 
     it('lists an artifact with its subject when it is pushed, and no longer when it is deleted', async () => {

@@ -14,19 +14,33 @@ interface Front {
   readonly upstream?: DockerRegistry;
 }
 
+async function frontOf(directory: string, flags: readonly string[] = []): Promise<Front> {
+  const upstream = await DockerRegistry.start(directory);
+  const proxy = await ProxyProcess.start(directory, ['--upstream-url', `http://${upstream.host}`, ...flags]);
+  return { proxy, upstream };
+}
+
 const FRONTS: readonly (readonly [string, (directory: string) => Promise<Front>])[] = [
   ['the embedded registry', async (directory) => ({ proxy: await ProxyProcess.start(directory) })],
+  ['docker-registry behind the proxy', (directory) => frontOf(directory)],
   [
-    'docker-registry behind the proxy',
-    async (directory) => {
-      const upstream = await DockerRegistry.start(directory);
-      return {
-        proxy: await ProxyProcess.start(directory, ['--upstream-url', `http://${upstream.host}`]),
-        upstream,
-      };
-    },
+    'docker-registry behind the proxy as a mirror',
+    (directory) =>
+      frontOf(directory, ['--mirror-dir', join(directory, 'mirror'), '--mirror-max-bytes', String(64 << 20)]),
   ],
 ];
+
+/** OCI's image and index, Docker's manifest (schema 2) and list. */
+const TAGS = ['oci', 'many', 'docker', 'list'] as const;
+
+/** An upload that was none: the registry had the blob in `team/app`. */
+const MOUNTED = /\bfrom=team(?:%2F|\/)app\b.* 201$/;
+
+/** How the uploads to a repository were begun, and answered. */
+const uploads = (log: string, name: string): string[] =>
+  [...log.matchAll(/"method":"POST","url":"\/v2\/([^"]+)\/blobs\/uploads\/([^"]*)","status":(\d+)/g)]
+    .filter((match) => match[1] === name)
+    .map(([, , query, status]) => `${query} ${status}`);
 
 const skopeo = (...args: string[]) => run('skopeo', ['--insecure-policy', ...args]);
 
@@ -64,8 +78,13 @@ for (const [title, start] of FRONTS) {
         digests.set(tag, digest);
       }
       const digestFile = join(directory, 'digest');
-      await push('oci', 'docker', '--format', 'v2s2', '--digestfile', digestFile);
-      digests.set('docker', (await readFile(digestFile, 'utf8')).trim());
+      for (const [from, to, ...flags] of [
+        ['oci', 'docker'],
+        ['many', 'list', '--all'],
+      ] as const) {
+        await push(from, to, ...flags, '--format', 'v2s2', '--digestfile', digestFile);
+        digests.set(to, (await readFile(digestFile, 'utf8')).trim());
+      }
     });
     after(async () => {
       await front?.proxy[Symbol.asyncDispose]();
@@ -73,7 +92,7 @@ for (const [title, start] of FRONTS) {
       await rm(directory, { recursive: true, force: true });
     });
 
-    for (const tag of ['oci', 'docker', 'many']) {
+    for (const tag of TAGS) {
       it(`skopeo copies the image "${tag}" in and out, its digest unchanged`, async () => {
         const target = join(directory, `out-${tag}`);
         await skopeo(
@@ -87,13 +106,18 @@ for (const [title, start] of FRONTS) {
 
     it('skopeo lists the tags', async () => {
       const listed = await skopeo('list-tags', '--tls-verify=false', `docker://${host}/team/app`);
-      assert.deepEqual(JSON.parse(listed).Tags.sort(), ['docker', 'many', 'oci']);
+      assert.deepEqual(JSON.parse(listed).Tags.sort(), TAGS.toSorted());
     });
 
     it('skopeo copies to another repository, cross-mounting, and deletes', async () => {
       await skopeo(
         ...['copy', '-q', '--src-tls-verify=false', '--dest-tls-verify=false'],
         ...[`docker://${host}/team/app:oci`, `docker://${host}/other/app:gone`],
+      );
+      const begun = uploads(front.proxy.server.log(), 'other/app');
+      assert.ok(
+        begun.some((one) => MOUNTED.test(one)),
+        begun.join('\n'),
       );
       await skopeo('delete', '--tls-verify=false', `docker://${host}/other/app:gone`);
       await assert.rejects(
@@ -125,13 +149,29 @@ for (const [title, start] of FRONTS) {
         `server = "http://127.0.0.1:1"\n[host."${front.proxy.url}"]\n  capabilities = ["pull", "resolve"]\n`,
       );
       await using containerd = await PrivateContainerd.start({ directory: join(directory, 'c') });
-      for (const tag of ['oci', 'docker', 'many']) {
+      for (const tag of TAGS) {
         const reference = `registry.test/team/app:${tag}`;
         await containerd.ctr('images', 'pull', '--hosts-dir', hosts, '--snapshotter', 'native', reference);
         const listed = await containerd.ctr('images', 'ls', `name==${reference}`);
         assert.ok(listed.includes(digests.get(tag) ?? 'none'), listed);
       }
       await front.proxy.logged(/ns=registry\.test/);
+    });
+
+    it('containerd pushes to it what it has pulled, digests unchanged', async function () {
+      if (process.getuid?.() !== 0) skip(this, 'not root');
+      await using containerd = await PrivateContainerd.start({ directory: join(directory, 'p') });
+      for (const tag of TAGS) {
+        const [from, to] = [`${host}/team/app:${tag}`, `${host}/pushed/app:${tag}`];
+        await containerd.ctr('content', 'fetch', '--plain-http', '--all-platforms', from);
+        await containerd.ctr('images', 'push', '--plain-http', to, from);
+        const pushed = join(directory, `pushed-${tag}`);
+        await skopeo('copy', '-q', '--all', '--src-tls-verify=false', `docker://${to}`, `dir:${pushed}`);
+        const found = await skopeo('manifest-digest', join(pushed, 'manifest.json'));
+        assert.equal(found.trim(), digests.get(tag), tag);
+      }
+      const begun = uploads(front.proxy.server.log(), 'pushed/app');
+      assert.ok(begun.length > 0 && begun.every((one) => MOUNTED.test(one)), begun.join('\n'));
     });
   });
 }

@@ -54,17 +54,20 @@ describe('crictl pulls', function () {
   });
   after(() => stack[Symbol.asyncDispose]());
 
-  for (const [title, behind] of [
-    ['the embedded registry', false],
-    ['docker-registry behind the proxy', true],
+  for (const [title, name, settings] of [
+    ['the embedded registry', 'embedded', undefined],
+    ['docker-registry behind the proxy', 'behind', []],
+    ['docker-registry behind the proxy as a mirror', 'mirror', ['--mirror-max-bytes', String(64 << 20)]],
   ] as const) {
     it(`from ${title}, single images, lists, Docker's formats`, async () => {
       const place = await mkdtemp(join(directory, 'front-'));
-      await using upstream = behind ? await DockerRegistry.start(place) : undefined;
-      const flags = upstream === undefined ? [] : ['--upstream-url', `http://${upstream.host}`];
-      await using proxy = await ProxyProcess.start(place, flags);
+      await using upstream = settings === undefined ? undefined : await DockerRegistry.start(place);
+      const flags =
+        upstream === undefined
+          ? []
+          : ['--upstream-url', `http://${upstream.host}`, '--mirror-dir', join(place, 'mirror')];
+      await using proxy = await ProxyProcess.start(place, [...flags, ...(settings ?? [])]);
       await writeHosts(certsDir, HOST, proxy.url);
-      const name = behind ? 'behind' : 'embedded';
       for (const [from, tag, ...options] of [
         ['one', 'oci', '--preserve-digests'],
         ['many', 'index', '--all', '--preserve-digests'],

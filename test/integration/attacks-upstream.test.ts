@@ -382,7 +382,7 @@ describe('attacks on what an upstream keeps private', function () {
 
     it('nothing that others send to the first is sent to the second', async () => {
       const before = evil.requests.length;
-      await ask('ann', '/starlight/delta?to=team/app:v1&from=public/app@' + open.manifest.digest);
+      await ask('ann', `/starlight/delta?to=team/app:v1&from=public/app@${open.manifest.digest}`);
       await ask('ann', `/v2/team/app/blobs/${layer}`);
       assert.equal(evil.requests.length, before);
     });

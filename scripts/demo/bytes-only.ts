@@ -7,11 +7,15 @@ import type { DemoImages } from './images.ts';
 
 const BIN = new URL('../../bin/', import.meta.url).pathname;
 
+/** A database made anew, on a busy machine. */
+const READY_LIMIT_MS = 60_000;
+
 /** What can be shown without root: how many bytes a puller of layers and one of delta bundles have to fetch. */
 export async function bytesOnly(
   directory: string,
   images: DemoImages,
   say: (text: string) => void,
+  signal: AbortSignal,
 ): Promise<void> {
   const port = await freePort();
   const registry = `127.0.0.1:${port}`;
@@ -21,14 +25,17 @@ export async function bytesOnly(
   ];
   const logFile = join(directory, 'proxy.log');
   const ready = answers(`http://${registry}/readyz`);
-  await using _proxy = await Server.start({ command: `${BIN}starlight-proxy`, args, logFile }, ready, 60_000);
+  const command = `${BIN}starlight-proxy`;
+  await using _proxy = await Server.start({ command, args, logFile, signal }, ready, READY_LIMIT_MS);
   const digests: Record<string, string> = {};
   for (const version of ['old', 'new'] as const) {
     const flags = ['--notify', '--proxy', `http://${registry}`, '--insecure-destination'];
     const target = `${registry}/starlight/redis:${version}`;
-    await run(`${BIN}ctr-starlight`, ['convert', ...flags, `oci:${images.layout}:${version}`, target]);
+    const source = `oci:${images.layout}:${version}`;
+    await run(`${BIN}ctr-starlight`, ['convert', ...flags, source, target], { signal });
     const head = await fetch(`http://${registry}/v2/starlight/redis/manifests/${version}`, {
       method: 'HEAD',
+      signal,
       headers: { accept: 'application/vnd.oci.image.manifest.v1+json' },
     });
     digests[version] = head.headers.get('docker-content-digest') ?? '';
@@ -39,7 +46,7 @@ export async function bytesOnly(
   const lacking = layers.filter((layer) => !old.some((other) => other.digest === layer.digest));
   const delta = async (from: string) => {
     const url = `http://${registry}/starlight/delta?to=starlight/redis:new${from}`;
-    return (await (await fetch(url)).arrayBuffer()).byteLength;
+    return (await (await fetch(url, { signal })).arrayBuffer()).byteLength;
   };
   const fresh = await delta('');
   const update = await delta(`&from=starlight/redis@${digests['old']}`);

@@ -17,17 +17,18 @@ export interface DemoOptions {
 const READY = /Ready to accept connections/;
 const seconds = (ms: number) => `${(ms / 1000).toFixed(1)} s`;
 
-/** The whole of it, as root: see scripts/README.md for the steps. Stops between two steps once `signal` is aborted. */
+/** The whole of it, as root: see scripts/README.md for the steps. Once `signal` is aborted it ends what it is doing. */
 export async function demo(options: DemoOptions, signal: AbortSignal): Promise<void> {
   const { directory, images, rttMs, rateMbit, say } = options;
-  await using link = await WanLink.start(directory);
-  say(`link: ${rttMs} ms round trip, ${rateMbit} Mbit/s, between two network namespaces (${link.driver})`);
+  await using link = await WanLink.start(directory, signal);
+  const rate = rateMbit === 0 ? 'no limit of the rate' : `${rateMbit} Mbit/s`;
+  say(`link: ${rttMs} ms round trip, ${rate}, between two network namespaces (${link.driver})`);
   await using cloud = await Cloud.start(directory, link.cloudAddress, link.cloud);
   const { registry } = cloud;
 
   for (const version of ['old', 'new'] as const) {
     signal.throwIfAborted();
-    say(`cloud: redis ${images[version].version} (${version}): pushed, converted, ingested`);
+    say(`cloud: push, convert and ingest the ${version} redis, ${images[version].version}`);
     await cloud.push(images.layout, version, `plain/redis:${version}`);
     say(indent(await cloud.convert(`plain/redis:${version}`, `starlight/redis:${version}`)));
   }
@@ -42,7 +43,7 @@ export async function demo(options: DemoOptions, signal: AbortSignal): Promise<v
   };
   const slow = () => link.set(rttMs, rateMbit);
 
-  say('edge: a first run with the optimizer on; the container starts before its contents are complete');
+  say('edge: a first run with the optimizer on, which notes what redis opens');
   await onFreshEdge(async (edge) => {
     const reference = `${registry}/starlight/redis:old`;
     await slow();
@@ -53,9 +54,9 @@ export async function demo(options: DemoOptions, signal: AbortSignal): Promise<v
       id: 'trace',
       ready: READY,
     });
-    say(indent(`redis said that it is ready after ${seconds(first.readyMs)}, with ${arrivedText(first)}`));
+    say(indent(`redis was ready after ${seconds(first.readyMs)}, ${arrivedText(first)}`));
     await edge.stopContainer('trace');
-    say(indent(`reported to the proxy: ${await edge.cli('report')}`));
+    say(indent(`the order of the ${await edge.report()} files it opened was reported to the proxy`));
   });
 
   const rows: Row[] = [];
@@ -73,16 +74,18 @@ export async function demo(options: DemoOptions, signal: AbortSignal): Promise<v
         await edge.stopContainer(mode);
         return { snapshotter, mode, measured };
       });
-      const arrived = row.measured.atReady === undefined ? '' : `, with ${arrivedText(row.measured)}`;
-      const { pullMs, readyMs } = row.measured;
-      say(
-        `edge: ${snapshotter}, ${mode}: pulled in ${seconds(pullMs)}, ready after ${seconds(readyMs)}${arrived}`,
-      );
+      const { pullMs, readyMs, atReady } = row.measured;
+      say(`edge: ${title(row)}: pulled in ${seconds(pullMs)}, ready after ${seconds(readyMs)}`);
+      if (atReady !== undefined) say(indent(`ready ${arrivedText(row.measured)}`));
       rows.push(row);
     }
   }
-  say(`\n${table(rows)}`);
+  say(`\n${table(rows)}\n${LEGEND}`);
 }
+
+const LEGEND = `ready: from the pull command until redis itself says that it accepts connections
+bytes: on the link, both ways, with headers; in all: until the image is complete
+fresh: nothing there before; update: the old version there before`;
 
 interface Row {
   readonly snapshotter: 'overlayfs' | 'starlight';
@@ -90,17 +93,21 @@ interface Row {
   readonly measured: Measurement;
 }
 
+function title({ snapshotter, mode }: Row): string {
+  return `${snapshotter === 'overlayfs' ? 'containerd' : 'Starlight'}, ${mode}`;
+}
+
 /** The table of the README: Starlight against containerd as it is, in the same run. */
 function table(rows: readonly Row[]): string {
   const baseline = (row: Row) =>
     rows.find((other) => other.mode === row.mode && other.snapshotter === 'overlayfs') ?? row;
-  const head = ['| redis', '| ready after', '| faster', '| bytes until ready', '| bytes in all', '| share |'];
+  const head = ['| redis', '| ready', '| faster', '| bytes until ready', '| in all', '| share |'];
   const line = ['|---', '|---:', '|---:', '|---:', '|---:', '|---: |'];
   const body = rows.map((row) => {
     const { measured } = row;
     const other = baseline(row).measured;
     return [
-      `| ${row.snapshotter === 'overlayfs' ? 'containerd' : 'Starlight'}, ${row.mode}`,
+      `| ${title(row)}`,
       `| ${seconds(measured.readyMs)}`,
       `| ${(other.readyMs / measured.readyMs).toFixed(1)}×`,
       `| ${formatBytes(measured.bytesToReady)}`,
@@ -113,8 +120,9 @@ function table(rows: readonly Row[]): string {
 
 function arrivedText({ atReady }: Measurement): string {
   if (atReady === undefined) return '';
-  const files = `${atReady.contents} of ${atReady.contentsTotal} files`;
-  return `${files}, ${formatBytes(atReady.bytes)} of ${formatBytes(atReady.bytesTotal)} there`;
+  const { contents, contentsTotal, bytes, bytesTotal } = atReady;
+  if (contents === contentsTotal) return `with all of its ${contentsTotal} files there`;
+  return `with ${contents} of ${contentsTotal} files there, ${formatBytes(bytes)} of ${formatBytes(bytesTotal)}`;
 }
 
 function indent(text: string): string {

@@ -1,9 +1,11 @@
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { StatusBody } from '../../worker/control/protocol.ts';
+import type { ReportBody, StatusBody } from '../../worker/control/protocol.ts';
 import { run, Server, tryRun } from '../lib/child.ts';
 import { PrivateContainerd } from '../lib/containerd.ts';
 import { unmountBelow } from '../lib/mounts.ts';
+import { containerdNamespace } from './leftovers.ts';
+import type { Side } from './wan-link.ts';
 
 const BIN = new URL('../../bin/', import.meta.url).pathname;
 
@@ -12,19 +14,19 @@ export type Snapshotter = 'overlayfs' | 'starlight';
 /** The edge's side: a containerd and a daemon, with nothing on their disks when they start. */
 export class Edge implements AsyncDisposable {
   readonly #directory: string;
-  readonly #namespace: string;
+  readonly #side: Side;
   readonly #containerd: PrivateContainerd;
   readonly #daemon: Server;
 
-  private constructor(directory: string, namespace: string, containerd: PrivateContainerd, daemon: Server) {
+  private constructor(directory: string, side: Side, containerd: PrivateContainerd, daemon: Server) {
     this.#directory = directory;
-    this.#namespace = namespace;
+    this.#side = side;
     this.#containerd = containerd;
     this.#daemon = daemon;
   }
 
   /** `directory` is emptied first. */
-  static async start(directory: string, registry: string, namespace: string): Promise<Edge> {
+  static async start(directory: string, registry: string, side: Side): Promise<Edge> {
     await rm(directory, { recursive: true, force: true });
     await mkdir(directory, { recursive: true });
     const args = [
@@ -35,7 +37,7 @@ export class Edge implements AsyncDisposable {
     const status = ['--socket', join(directory, 'ctl.sock'), 'status'];
     const logFile = join(directory, 'daemon.log');
     const daemon = await Server.start(
-      { command: `${BIN}starlight-daemon`, args, logFile, namespace },
+      { command: `${BIN}starlight-daemon`, args, logFile, ...side },
       async () => (await tryRun(`${BIN}ctr-starlight`, status)).code === 0,
     );
     const proxyPlugins = { starlight: join(directory, 's.sock') };
@@ -43,9 +45,10 @@ export class Edge implements AsyncDisposable {
       const containerd = await PrivateContainerd.start({
         directory: join(directory, 'c'),
         proxyPlugins,
-        namespace,
+        containerdNamespace: containerdNamespace(),
+        ...side,
       });
-      return new Edge(directory, namespace, containerd, daemon);
+      return new Edge(directory, side, containerd, daemon);
     } catch (error) {
       await daemon.stop();
       throw error;
@@ -54,23 +57,29 @@ export class Edge implements AsyncDisposable {
 
   /** What a person would type to get the image. With Starlight it ends as soon as the image can be started. */
   async pull(snapshotter: Snapshotter, reference: string): Promise<void> {
-    if (snapshotter === 'starlight') await this.cli('pull', '-n', 'test', reference);
+    if (snapshotter === 'starlight') await this.cli('pull', '-n', containerdNamespace(), reference);
     else
       await this.#containerd.ctr('images', 'pull', '--plain-http', '--snapshotter', snapshotter, reference);
   }
 
   /** Ends when all of the image's contents are on the disk. */
   async settle(reference: string): Promise<void> {
-    await this.cli('pull', '--wait', '-n', 'test', reference);
+    await this.cli('pull', '--wait', '-n', containerdNamespace(), reference);
   }
 
   async cli(...args: string[]): Promise<string> {
     const socket = ['--socket', join(this.#directory, 'ctl.sock')];
-    return await run(`${BIN}ctr-starlight`, [...socket, ...args], { namespace: this.#namespace });
+    return await run(`${BIN}ctr-starlight`, [...socket, ...args], this.#side);
   }
 
   async status(): Promise<StatusBody> {
     return JSON.parse(await this.cli('-o', 'json', 'status')) as StatusBody; // the daemon's own contract
+  }
+
+  /** Sends what the optimizer noted to the proxy. Gives how many opens that has taken. */
+  async report(): Promise<number> {
+    const { images } = JSON.parse(await this.cli('-o', 'json', 'report')) as ReportBody; // the daemon's own contract
+    return images.reduce((sum, image) => sum + image.accepted, 0);
   }
 
   /** Starts a container and resolves with the line of its output that matches `ready`; it runs on. */
@@ -80,7 +89,7 @@ export class Edge implements AsyncDisposable {
       '-a',
       this.#containerd.socket,
       '-n',
-      'test',
+      containerdNamespace(),
       'run',
       '--net-host',
       '--snapshotter',
@@ -90,7 +99,7 @@ export class Edge implements AsyncDisposable {
     ];
     let line: string | undefined;
     await Server.start(
-      { command: 'ctr', args, logFile, namespace: this.#namespace },
+      { command: 'ctr', args, logFile, ...this.#side },
       async () => {
         line = (await readFile(logFile, 'utf8')).split('\n').find((text) => ready.test(text));
         return line !== undefined;

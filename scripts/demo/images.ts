@@ -15,9 +15,14 @@ export type DemoImages = typeof DemoImages.static;
 
 const BUILD_LIMIT_MS = 600_000;
 
-/** Builds the demo's two images unless they are cached. */
+/** Builds the demo's two images unless they are cached. Once `signal` is aborted nothing of the building goes on. */
 export async function demoImages(signal: AbortSignal): Promise<DemoImages> {
   const script = new URL('images/build.sh', import.meta.url).pathname;
-  const text = await run(script, [], { timeoutMs: BUILD_LIMIT_MS, signal, inheritStderr: true });
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(BUILD_LIMIT_MS)]);
+  const text = await run('setpriv', ['--pdeathsig', 'KILL', '--', script], {
+    signal: limit,
+    whole: true,
+    inheritStderr: true,
+  });
   return Value.Decode(DemoImages, JSON.parse(text));
 }

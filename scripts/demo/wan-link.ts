@@ -1,4 +1,4 @@
-import { Server, run } from '../lib/child.ts';
+import { type CommandOptions, Server, run } from '../lib/child.ts';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -10,30 +10,36 @@ export interface LinkBytes {
   readonly up: number;
 }
 
+/** In which network namespace the commands of a side run, and what ends them. */
+export type Side = Required<Pick<CommandOptions, 'namespace' | 'signal'>>;
+
 /** The emulated WAN as the demo uses it: two namespaces, a link whose round trip and rate can be set. */
 export class WanLink implements AsyncDisposable {
-  readonly cloud: string;
-  readonly edge: string;
+  readonly cloud: Side;
+  readonly edge: Side;
   readonly cloudAddress: string;
   readonly driver: string;
   readonly #server: Server;
   readonly #control: string;
+  readonly #signal: AbortSignal;
 
   private constructor(
     server: Server,
     control: string,
+    signal: AbortSignal,
     about: { cloud: string; edge: string; cloudAddress: string; driver: string },
   ) {
     this.#server = server;
     this.#control = control;
-    this.cloud = about.cloud;
-    this.edge = about.edge;
+    this.#signal = signal;
+    this.cloud = { namespace: about.cloud, signal };
+    this.edge = { namespace: about.edge, signal };
     this.cloudAddress = about.cloudAddress;
     this.driver = about.driver;
   }
 
   /** A link without delay or limit, to prepare things over. */
-  static async start(directory: string): Promise<WanLink> {
+  static async start(directory: string, signal: AbortSignal): Promise<WanLink> {
     const control = join(directory, 'wan.sock');
     const logFile = join(directory, 'wan.log');
     const firstLine = () =>
@@ -42,10 +48,10 @@ export class WanLink implements AsyncDisposable {
         .find((line) => line.startsWith('{'));
     const args = [WAN, 'up', '--rtt', '0', '--rate', '0', '--control', control, '--with-parent'];
     const server = await Server.start(
-      { command: NODE, args, logFile },
+      { command: NODE, args, logFile, signal },
       async () => firstLine() !== undefined,
     );
-    return new WanLink(server, control, JSON.parse(firstLine() ?? '{}')); // its own program's words
+    return new WanLink(server, control, signal, JSON.parse(firstLine() ?? '{}')); // its own program's words
   }
 
   async set(rttMs: number, rateMbit: number): Promise<void> {
@@ -63,7 +69,7 @@ export class WanLink implements AsyncDisposable {
   }
 
   #ask(...words: string[]): Promise<string> {
-    return run(NODE, [WAN, 'ask', '--control', this.#control, ...words]);
+    return run(NODE, [WAN, 'ask', '--control', this.#control, ...words], { signal: this.#signal });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

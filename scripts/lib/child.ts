@@ -19,12 +19,17 @@ export interface ServerOptions {
   readonly namespace?: string;
   /** Whom it runs as; without its other groups. */
   readonly user?: { readonly uid: number; readonly gid: number };
+  /** Ends the wait until it is ready, and it with that. */
+  readonly signal?: AbortSignal;
 }
 
 /** Asked again and again until it is true; `printed` gives what the server has printed since it was started. */
 export type Ready = (printed: () => string) => Promise<boolean>;
 
-/** A child process that is meant to run until it is stopped. It is sent TERM when this process dies. */
+/**
+ * A child process that is meant to run until it is stopped. It is sent TERM when this process dies. A Ctrl-C in the
+ * terminal does not reach it, since it is in a session of its own: whoever started it stops it, in the right order.
+ */
 export class Server implements AsyncDisposable {
   readonly #child: ChildProcess;
   readonly #options: ServerOptions;
@@ -34,7 +39,7 @@ export class Server implements AsyncDisposable {
     this.#options = options;
   }
 
-  /** Starts it and waits until it is ready. @throws {Error} with the log's end when it is not in time. */
+  /** Starts it and waits until it is ready. @throws {Error} with the log's end when it is not in time; the signal's. */
   static async start(options: ServerOptions, ready: Ready, limitMs = 30_000): Promise<Server> {
     const log = openSync(options.logFile, 'a');
     const before = fstatSync(log).size;
@@ -48,6 +53,7 @@ export class Server implements AsyncDisposable {
         : ['nsenter', [`--net=/run/netns/${options.namespace}`, '--', 'setpriv', ...argv]];
     const child = spawn(command, args, {
       stdio: ['ignore', log, log],
+      detached: true,
       env: { ...process.env, ...options.env },
       ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
     });
@@ -59,6 +65,10 @@ export class Server implements AsyncDisposable {
     for (;;) {
       if (await Promise.race([ready(printed).catch(() => false), failed])) return server;
       if (child.exitCode !== null || child.signalCode !== null) throw new Error(server.#complaint('ended'));
+      if (options.signal?.aborted === true) {
+        await server.stop();
+        throw options.signal.reason;
+      }
       if (Date.now() > until) {
         await server.stop();
         throw new Error(server.#complaint(`was not ready within ${limitMs} ms`));
@@ -120,6 +130,8 @@ export interface CommandOptions {
   readonly user?: { readonly uid: number; readonly gid: number };
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
+  /** True: once `signal` is aborted, whatever the command has started is killed with it. It is in a session of its own. */
+  readonly whole?: boolean;
   /** Lets the command's standard error through, line by line as it comes. */
   readonly inheritStderr?: boolean;
   /** Written to the command's standard input. */
@@ -134,14 +146,15 @@ export function tryRun(
   args: readonly string[],
   options: CommandOptions = {},
 ): Promise<CommandResult> {
-  const [file, argv] =
-    options.namespace === undefined
-      ? [command, args]
-      : ['nsenter', [`--net=/run/netns/${options.namespace}`, '--', command, ...args]];
+  const [file = '', ...argv] = [
+    ...(options.whole === true ? ['setsid'] : []),
+    ...(options.namespace === undefined ? [] : ['nsenter', `--net=/run/netns/${options.namespace}`, '--']),
+    ...[command, ...args],
+  ];
   return new Promise((resolve, reject) => {
     const child = execFile(
       file,
-      argv as string[], // execFile's type wants a mutable array and leaves it alone
+      argv,
       {
         env: { ...process.env, ...options.env },
         maxBuffer: MAX_OUTPUT_BYTES,
@@ -160,6 +173,18 @@ export function tryRun(
         else reject(error);
       },
     );
+    const { pid } = child;
+    if (options.whole === true && pid !== undefined) {
+      const killAll = () => {
+        try {
+          process.kill(-pid, 'SIGKILL');
+        } catch {
+          // it has ended by itself
+        }
+      };
+      options.signal?.addEventListener('abort', killAll, { once: true });
+      child.once('close', () => options.signal?.removeEventListener('abort', killAll));
+    }
     if (options.inheritStderr === true) child.stderr?.pipe(process.stderr, { end: false });
     child.stdin?.on('error', () => undefined); // the command may end without reading its input
     child.stdin?.end(options.input ?? '');

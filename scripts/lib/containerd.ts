@@ -21,6 +21,10 @@ export interface PrivateContainerdOptions {
   readonly cri?: CriOptions;
   /** A network namespace to run in. */
   readonly namespace?: string;
+  /** The namespace of its images and containers, after which their cgroups are named too; `test` by default. */
+  readonly containerdNamespace?: string;
+  /** Ends what it is asked, except its own end. */
+  readonly signal?: AbortSignal;
 }
 
 export interface CriOptions {
@@ -74,7 +78,8 @@ ${plugins.join('')}${options.cri === undefined ? '' : criConfig(options.director
         command: 'containerd',
         args: ['-c', join(this.#options.directory, 'config.toml'), '-l', 'info'],
         logFile: this.logFile,
-        ...(this.#options.namespace === undefined ? {} : { namespace: this.#options.namespace }),
+        ...this.#where(),
+        ...(this.#options.signal === undefined ? {} : { signal: this.#options.signal }),
       },
       ready,
     );
@@ -85,9 +90,13 @@ ${plugins.join('')}${options.cri === undefined ? '' : criConfig(options.director
     await this.#server?.stop(signal);
   }
 
-  /** Runs `ctr` in the namespace `test`. @throws {Error} with what it printed when it fails. */
+  /** Runs `ctr` in the namespace of its containers. @throws {Error} with what it printed when it fails. */
   async ctr(...args: string[]): Promise<string> {
-    return await run('ctr', this.#argv(args), this.#where());
+    const { signal } = this.#options;
+    return await run('ctr', this.#argv(args), {
+      ...this.#where(),
+      ...(signal === undefined ? {} : { signal }),
+    });
   }
 
   async tryCtr(args: readonly string[], timeoutMs = 120_000): Promise<CommandResult> {
@@ -95,7 +104,7 @@ ${plugins.join('')}${options.cri === undefined ? '' : criConfig(options.director
   }
 
   #argv(args: readonly string[]): string[] {
-    return ['-a', this.socket, '-n', 'test', ...args];
+    return ['-a', this.socket, '-n', this.#options.containerdNamespace ?? 'test', ...args];
   }
 
   #where(): { namespace?: string } {

@@ -14,7 +14,7 @@ import type { ContextSource } from './context.ts';
 import { conversionReport, reportText } from './convert-report.ts';
 import { ConvertProgress } from './convert-progress.ts';
 import { DEFAULT_PROXY } from './notify.ts';
-import { type NotifyAnswer, notifyProxy } from './notify-client.ts';
+import { NOTIFIED, type NotifyAnswer, notifyProxy } from './notify-client.ts';
 import { proxyUrl } from './proxy-url.ts';
 import type { Terminal } from './terminal.ts';
 import { type TlsCliOptions, tlsOf, withTlsOptions } from './tls-options.ts';
@@ -151,7 +151,7 @@ async function report(
     if (terminal.json) terminal.out(`${JSON.stringify({ ...summary, ...told })}\n`);
   }
   if (terminal.json || notified === undefined) return;
-  for (const image of notified.images) terminal.out(`proxy: ${image.platform} ${image.status}\n`);
+  for (const image of notified.images) terminal.out(`proxy: ${image.platform} ${NOTIFIED[image.status]}\n`);
 }
 
 /** @throws {CliError} saying that the image is converted none the less. */

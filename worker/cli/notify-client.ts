@@ -21,11 +21,18 @@ export interface NotifyRequest {
   readonly tls: ClientTls;
 }
 
+/** What the proxy says that it did with an image, in words. */
+export const NOTIFIED = {
+  ingested: 'ingested',
+  already: 'known already',
+  'not-converted': 'not converted',
+} as const;
+
 export interface NotifyAnswer {
   readonly images: readonly {
     readonly platform: string;
     readonly manifestDigest: string;
-    readonly status: 'ingested' | 'already' | 'not-converted';
+    readonly status: keyof typeof NOTIFIED;
     readonly reason?: string;
   }[];
 }

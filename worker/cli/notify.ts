@@ -4,7 +4,7 @@ import type { ContextSource } from './context.ts';
 import { loginOption } from './login-option.ts';
 import { formatTable } from './terminal.ts';
 import { type TlsCliOptions, tlsOf, withTlsOptions } from './tls-options.ts';
-import { notifyProxy } from './notify-client.ts';
+import { NOTIFIED, notifyProxy } from './notify-client.ts';
 
 interface NotifyOptions extends TlsCliOptions {
   readonly proxy: string;
@@ -42,7 +42,12 @@ export function notifyCommand(context: ContextSource): Command {
       const answer = await notifyProxy({ proxy, token, credentials, reference, tls: tlsOf(options) }, signal);
       if (terminal.json) terminal.out(`${JSON.stringify(answer)}\n`);
       else {
-        const rows = answer.images.map((i) => [i.platform, i.status, i.manifestDigest, i.reason ?? '']);
+        const rows = answer.images.map((i) => [
+          i.platform,
+          NOTIFIED[i.status],
+          i.manifestDigest,
+          i.reason ?? '',
+        ]);
         terminal.out(formatTable([['PLATFORM', 'STATUS', 'MANIFEST', ''], ...rows]));
       }
       if (answer.images.every((image) => image.status === 'not-converted')) {

@@ -35,6 +35,10 @@ elif [ $# -gt 0 ]; then
 fi
 
 if [ "$(id -u)" = 0 ] && command -v debootstrap >/dev/null && command -v getfattr >/dev/null; then method=chroot; else method=unpack; fi
+# What a step has started ends with the build, also when that is killed: the first process of its own namespace.
+if [ $method = chroot ] && [ $$ != 1 ]; then exec unshare --pid --fork --kill-child -- "$0"; fi
+trap 'exit 130' INT
+trap 'exit 143' TERM
 recipe=$(cat "$here"/*.sh "$here/layout.ts" | sha256sum | cut -c1-16)
 WORK=$CACHE/$method-$recipe
 mkdir -p "$WORK"

@@ -27,6 +27,7 @@ export const ServerConfigSchema = Type.Object({
     }),
     port: { ...PortNumber, default: 8090, description: 'The port to listen on; 0 takes any free one.' },
     names: Type.Array(Type.String({ pattern: HOST_PATTERN }), {
+      expected: 'a list of hosts, with or without a port',
       maxItems: 64,
       default: [],
       description:
@@ -88,6 +89,7 @@ export const ServerConfigSchema = Type.Object({
     url: Type.Optional(
       Type.String({
         pattern: '^postgres(ql)?://',
+        expected: 'a URL that begins with postgres:// or postgresql://',
         secret: 'url',
         description: 'PostgreSQL for the directory; without it an embedded PGlite is used.',
       }),
@@ -108,6 +110,7 @@ export const ServerConfigSchema = Type.Object({
     redisUrl: Type.Optional(
       Type.String({
         pattern: '^rediss?://',
+        expected: 'a URL that begins with redis:// or rediss://',
         secret: 'url',
         description: 'Redis for hot bundles; without it they are kept in this process.',
       }),

@@ -9,18 +9,23 @@ const Count = (fallback: number, minimum: number, maximum: number, description: 
 const File = (description: string) => Type.Optional(Type.String({ minLength: 1, description }));
 const SocketPath = (fallback: string, description: string) =>
   // sun_path of unix(7) has 108 bytes with its NUL
-  Type.String({ minLength: 1, maxLength: 107, pattern: '^/', default: fallback, description });
+  Type.String({
+    ...{ minLength: 1, maxLength: 107, pattern: '^/', default: fallback, description },
+    expected: 'an absolute path of at most 107 characters',
+  });
 
 export const WorkerConfigSchema = Type.Object({
   root: Type.String({
     minLength: 1,
     pattern: '^/[^:,]*$', // it stands in overlayfs's lowerdir list
+    expected: 'an absolute path without a colon or comma',
     default: '/var/lib/starlight',
     description: 'Where contents, snapshots and mounts are kept; on a disk, not on another overlay.',
   }),
   proxy: Type.Object({
     url: Type.String({
       pattern: '^https?://[^/?#@]+/?$',
+      expected: 'a URL: http:// or https://, a host, perhaps a port, no path',
       default: 'http://127.0.0.1:8090',
       description: 'The Starlight proxy: http://host:port or https://host.',
     }),
@@ -45,6 +50,7 @@ export const WorkerConfigSchema = Type.Object({
     address: SocketPath('/run/containerd/containerd.sock', "containerd's socket."),
     snapshotter: Type.String({
       pattern: '^[A-Za-z0-9][A-Za-z0-9_-]{0,60}$',
+      expected: 'at most 61 letters, digits, dashes and underscores',
       default: 'starlight',
       description: "This snapshotter's name in containerd's configuration (proxy_plugins).",
     }),

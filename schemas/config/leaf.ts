@@ -100,13 +100,18 @@ export function recordSchema(schema: TSchema): TObject | undefined {
   return TypeGuard.IsArray(schema) && TypeGuard.IsObject(schema.items) ? schema.items : undefined;
 }
 
-/** What a value of this leaf must be, in words, for messages and `--help`. */
+/** What a value of this leaf must be, in words, for messages and `--help`: the schema's own `expected`, or what follows from it. */
 export function expectation(leaf: ConfigLeaf): string {
   const { schema } = leaf;
+  const said: unknown = schema['expected'];
+  if (typeof said === 'string') return said;
   switch (leaf.kind) {
     case 'string':
       if (schema['pattern'] !== undefined) return `a text matching ${schema['pattern']}`;
-      return schema['minLength'] === undefined ? 'a text' : 'a text that is not empty';
+      if (schema['minLength'] === undefined) return 'a text';
+      return schema['minLength'] > 1
+        ? `a text of at least ${schema['minLength']} characters`
+        : 'a text that is not empty';
     case 'integer':
     case 'number': {
       const noun = leaf.kind === 'integer' ? 'an integer' : 'a number';

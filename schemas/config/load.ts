@@ -13,8 +13,8 @@ export interface ConfigRequest<S extends TObject> {
   /** Begins every variable, without the last underscore: `STARLIGHT_PROXY`. */
   readonly envPrefix: string;
   /**
-   * Objects are groups, everything else is a value; `description` and `default` are used, and `secret: true`
-   * or `secret: 'url'` keeps a value out of print. A group wrapped in Type.Optional exists only if something
+   * Objects are groups, everything else is a value; `description` and `default` are used, `expected` says in words
+   * what a pattern wants, and `secret: true` or `secret: 'url'` keeps a value out of print. A group wrapped in Type.Optional exists only if something
    * in it is set.
    */
   readonly schema: S;
@@ -23,7 +23,7 @@ export interface ConfigRequest<S extends TObject> {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** The text of a file; throws where it cannot be read. */
   readonly readFile: (path: string) => string;
-  /** Rules across several values; each string is a fault. Asked only when every value by itself is good. */
+  /** Rules across several values; each string is a fault. Asked when every value by itself is good. */
   readonly check?: (value: Static<S>) => readonly string[];
 }
 
@@ -59,10 +59,9 @@ export function loadConfig<S extends TObject>(request: ConfigRequest<S>): Loaded
     (leaf) => `${leaf.key}: missing (set it in the file, as ${leaf.env} or as --${leaf.flag})`,
   );
   const faults = [...readings.flatMap((reading) => reading.faults), ...values.faults];
-  if (faults.length > 0) return { kind: 'faults', faults };
-  const config = values.value as Static<S>; // every leaf was checked against its schema, and none is missing
-  const across = request.check?.(config) ?? [];
-  return across.length > 0 ? { kind: 'faults', faults: across } : { kind: 'config', value: config };
+  const config = values.value as Static<S>; // every leaf was checked against its schema; of faulty ones nothing is made
+  if (values.faults.length === 0) faults.push(...(request.check?.(config) ?? []));
+  return faults.length > 0 ? { kind: 'faults', faults } : { kind: 'config', value: config };
 }
 
 function readConfigFile(

@@ -4,13 +4,17 @@ import { patternFault } from '../../schemas/oci/repository-pattern.ts';
 const RuleSchema = Type.Object(
   {
     repositories: Type.String({ minLength: 1, maxLength: 255 }),
-    users: Type.Union([
-      Type.Literal('anonymous'),
-      Type.Literal('authenticated'),
-      Type.Array(Type.String({ minLength: 1, maxLength: 255 }), { minItems: 1, maxItems: 1024 }),
-    ]),
+    users: Type.Union(
+      [
+        Type.Literal('anonymous'),
+        Type.Literal('authenticated'),
+        Type.Array(Type.String({ minLength: 1, maxLength: 255 }), { minItems: 1, maxItems: 1024 }),
+      ],
+      { expected: 'a list of names, authenticated or anonymous' },
+    ),
     allow: Type.Array(Type.Union([Type.Literal('pull'), Type.Literal('push'), Type.Literal('delete')]), {
       maxItems: 3,
+      expected: 'a list of pull, push, delete',
     }),
   },
   { additionalProperties: false },
@@ -39,6 +43,7 @@ export const AccessSchema = Type.Object({
   ),
   realm: Type.String({
     pattern: '^[ !#-\\[\\]-~]{1,100}$',
+    expected: 'at most 100 characters of ASCII, no quotes or backslashes',
     default: 'starlight',
     description: 'What clients are told they log in to.',
   }),

@@ -20,6 +20,7 @@ export const EventsSchema = Type.Object({
     description: 'Ingest what is pushed through the proxy itself.',
   }),
   repositories: Type.Array(Type.String({ pattern: REPOSITORY_PATTERN }), {
+    expected: 'a list of patterns of repositories, as team/**',
     maxItems: 256,
     default: ['**'],
     description: 'The repositories that events, pushes and reconciliation are heeded of: team/**, library/*.',
@@ -65,6 +66,8 @@ export const ConvertSchema = Type.Array(
   {
     maxItems: 256,
     default: [],
+    expected:
+      'a list of {match, tagSuffix} and {match, sameTagAsReferrer: true}, as JSON where given as text',
     description:
       'What is converted when it becomes known, the first match counting: [{match: "team/**", tagSuffix: "-starlight"}] or [{match, sameTagAsReferrer: true}].',
   },

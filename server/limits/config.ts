@@ -32,6 +32,7 @@ export const LimitsSchema = Type.Object({
   clientHeader: Type.Optional(
     Type.String({
       pattern: '^[A-Za-z][A-Za-z0-9-]{0,63}$',
+      expected: 'the name of a header',
       description:
         'The header in which limits.trustedProxies name the client, as X-Forwarded-For; of a list, the last that is no proxy.',
     }),

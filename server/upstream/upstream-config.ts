@@ -5,7 +5,12 @@ import { HOST_PATTERN } from '../../schemas/oci/host.ts';
 const File = (description: string) => Type.Optional(Type.String({ minLength: 1, description }));
 const Flag = (fallback: boolean, description: string) => Type.Boolean({ default: fallback, description });
 
-const Url = (description: string) => Type.String({ pattern: '^https?://[^/?#@]+/?$', description });
+const Url = (description: string) =>
+  Type.String({
+    pattern: '^https?://[^/?#@]+/?$',
+    expected: 'a URL: http:// or https://, a host, perhaps a port, no path',
+    description,
+  });
 
 /** How an upstream is spoken to: the same of the short form and of each entry of the list. */
 const SETTINGS = {
@@ -19,6 +24,7 @@ const SETTINGS = {
       minLength: 1,
       maxLength: 1024,
       pattern: '^[^:]*$',
+      expected: 'a name without a colon',
       description:
         "The proxy's own name there; with it the callers' credentials are not passed on. <token>: passwordFile holds an identity token.",
     }),
@@ -64,6 +70,7 @@ export const UpstreamSchema = Type.Object({
     Type.String({
       minLength: 1,
       pattern: HOST_PATTERN,
+      expected: 'a host, with or without a port',
       description:
         'The host that clients know it by: a mirror request (?ns=) for another one is refused; without it none is.',
     }),
@@ -75,12 +82,14 @@ export const UpstreamSchema = Type.Object({
 export const UpstreamEntrySchema = Type.Object({
   name: Type.String({
     pattern: '^[a-z0-9](?:[a-z0-9.:-]{0,62})$',
+    expected: 'at most 63 lower-case letters, digits, dots, colons and dashes',
     description:
       'What the directory and the logs call it; another name is another registry to the directory.',
   }),
   url: Type.Optional(Url('Where it is: https://registry.example or http://host:port.')),
   embedded: Flag(false, 'The registry embedded in the proxy, in storage.dir, instead of one at a URL.'),
   hosts: Type.Array(Type.String({ pattern: HOST_PATTERN }), {
+    expected: 'a list of hosts, with or without a port',
     maxItems: 64,
     default: [],
     description: 'The hosts that clients know it by (?ns=): docker.io, registry.example:5000.',
@@ -90,6 +99,7 @@ export const UpstreamEntrySchema = Type.Object({
       maxLength: 128,
       // Its first part has no dot: what has one is a registry's host to whoever reads references.
       pattern: '^(?!localhost(?:/|$))[a-z0-9]+(?:[_-][a-z0-9]+)*(?:/[a-z0-9]+(?:[._-][a-z0-9]+)*)*$',
+      expected: 'a path of lower-case names, the first without a dot',
       description: 'Repositories of the proxy below this path are its own: with hub, hub/library/redis.',
     }),
   ),

@@ -12,6 +12,7 @@ const schema = Type.Object({
   level: Type.Union([Type.Literal('info'), Type.Literal('debug')], { default: 'info' }),
   origins: Type.Array(Type.String({ minLength: 2 }), { default: [] }),
   token: Type.Optional(Type.String({ secret: true, minLength: 8 })),
+  name: Type.Optional(Type.String({ pattern: '^[a-z]+$', expected: 'lower-case letters' })),
   upstream: Type.Optional(
     Type.Object({
       url: Type.String({ pattern: '^https?://', secret: 'url' }),
@@ -168,7 +169,7 @@ const BAD: readonly (readonly [string, Input, readonly RegExp[]])[] = [
   ['a flag followed by a flag', { argv: ['--listen-port', '--verbose'] }, [/^--listen-port: needs a value$/]],
   [
     'a flag twice',
-    { argv: ['--listen-port', '1', '--listen-port', '2'] },
+    { argv: ['--listen-port', '3', '--listen-port', '2'] },
     [/^--listen-port: given more than once$/],
   ],
   [
@@ -189,7 +190,22 @@ const BAD: readonly (readonly [string, Input, readonly RegExp[]])[] = [
   [
     'a secret that is too short, without printing it',
     { env: { PROG_TOKEN: 'hunter2' } },
-    [/^PROG_TOKEN: expected .*, got \[redacted\]$/],
+    [/^PROG_TOKEN: expected a text of at least 8 characters, got \[redacted\]$/],
+  ],
+  [
+    'what the schema says in words',
+    { argv: ['--name', 'A'] },
+    [/^--name: expected lower-case letters, got "A"$/],
+  ],
+  [
+    'a rule across values, beside names that nobody knows',
+    { file: 'x: 1', env: { PROG_Y: '1' }, argv: ['--listen-port', '1', '--z'] },
+    [/^x in/, /^PROG_Y: /, /^--z: /, /^port 1 is taken$/],
+  ],
+  [
+    'a value, and asks no rule that it may have broken',
+    { argv: ['--listen-port', '1', '--name', 'A'] },
+    [/^--name: /],
   ],
   ['a rule across values', { argv: ['--listen-port', '1'] }, [/^port 1 is taken$/]],
   [

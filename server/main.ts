@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { loadConfig } from '../schemas/config/load.ts';
 import { redactConfig } from '../schemas/config/redact.ts';
 import { configOrExit } from '../schemas/process/config-or-exit.ts';
+import { errorText } from '../schemas/process/error-text.ts';
 import { shutDown, terminationSignal } from '../schemas/process/shutdown.ts';
 import { createApp } from './app.ts';
 import { checkServerConfig, ENV_PREFIX, type ServerConfig, ServerConfigSchema } from './config.ts';
@@ -101,6 +102,7 @@ async function main(): Promise<number> {
     running = await start(config, logger);
   } catch (error) {
     logger.fatal({ err: error }, 'cannot start');
+    process.stderr.write(`${NAME}: cannot start: ${errorText(error)}\n`);
     return 1;
   }
   const { server, parts, files } = running;

@@ -76,6 +76,11 @@ async function wire(options: DaemonOptions, steps: ShutdownStep[]): Promise<void
   await mkdir(root, { recursive: true, mode: 0o700 });
   const catalogue = new Catalogue(join(root, 'images.db')); // also the lock on the root: so it is first
   closing('catalogue', async () => catalogue.close());
+  const health = new HealthServer(); // from here on it is alive, and ready once all the rest is
+  if (config.health.port !== 0) {
+    await health.listen(config.health.port);
+    closing('health', () => health.close());
+  }
   const documents = await DocumentFiles.open(root);
   const store = await ContentStore.open(root, { fsync: config.store.fsync });
   closing('store', async () => store.close());
@@ -184,12 +189,10 @@ async function wire(options: DaemonOptions, steps: ShutdownStep[]): Promise<void
   await control.listen(config.control.socket);
   closing('control socket', (signal) => control.close(signal));
 
-  if (config.health.port !== 0) {
-    const health = new HealthServer();
-    await health.listen(config.health.port);
-    closing('health', () => health.close());
-    health.ready = true;
-  }
+  health.ready = true;
+  closing('readiness', async () => {
+    health.ready = false;
+  });
 
   downloads.resumeAll();
   forms.requestAll();

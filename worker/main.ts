@@ -3,6 +3,7 @@ import { destination, pino } from 'pino';
 import { loadConfig } from '../schemas/config/load.ts';
 import { redactConfig } from '../schemas/config/redact.ts';
 import { configOrExit } from '../schemas/process/config-or-exit.ts';
+import { errorText } from '../schemas/process/error-text.ts';
 import { shutDown, terminationSignal } from '../schemas/process/shutdown.ts';
 import { checkWorkerConfig, ENV_PREFIX, WorkerConfigSchema } from './config.ts';
 import { startDaemon } from './daemon.ts';
@@ -49,7 +50,7 @@ try {
   process.exitCode = clean ? 0 : 1;
 } catch (error) {
   log.fatal({ err: error }, 'cannot start');
-  process.stderr.write(`${NAME}: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.stderr.write(`${NAME}: cannot start: ${errorText(error)}\n`);
   process.exitCode = 1;
 }
 clearInterval(awake);

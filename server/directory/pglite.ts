@@ -44,17 +44,18 @@ function overRunner(runner: Runner): Sql {
  */
 export async function openPglite(path?: string): Promise<SqlDatabase> {
   let lock: DirectoryLock | undefined;
-  if (path !== undefined) {
-    await mkdir(dirname(path), { recursive: true });
-    lock = await DirectoryLock.take(`${path}.lock`);
-  }
   let database: PGlite;
   try {
-    if (path !== undefined) await makeCluster(path);
+    if (path !== undefined) {
+      await mkdir(dirname(path), { recursive: true });
+      lock = await DirectoryLock.take(`${path}.lock`);
+      await makeCluster(path);
+    }
     const where = path === undefined ? { loadDataDir: await emptyCluster() } : { dataDir: path };
     database = await PGlite.create({ ...OPTIONS, ...where });
   } catch (cause) {
     await lock?.release();
+    if (cause instanceof DirectoryError) throw cause;
     throw new DirectoryError({ kind: 'unavailable' }, `cannot open the database in ${path ?? 'memory'}`, {
       cause,
     });

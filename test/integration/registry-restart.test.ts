@@ -105,6 +105,18 @@ describe('a proxy that ends', function () {
     }, /aborted|ECONNRESET/);
   });
 
+  it('ends at once on a second SIGTERM', async () => {
+    await using proxy = await ProxyProcess.start(directory, ['--shutdown-drain-limit-ms', '86400000']);
+    const digest = await pushBlob(proxy, randomBytes(32 * MIB));
+    const [response] = await once(get(`${proxy.url}/v2/a/b/blobs/${digest}`), 'response');
+    response.pause();
+    response.on('error', () => undefined); // it is cut
+    const stopped = proxy.server.stop('SIGTERM', 86_400_000);
+    await until(async () => /"msg":"draining"/.test(proxy.server.log()));
+    proxy.server.signal('SIGTERM');
+    assert.equal(await stopped, -1, 'by the signal');
+  });
+
   it('does not start with a faulty configuration, and names every fault', async () => {
     await assert.rejects(
       ProxyProcess.start(directory, ['--log-level', 'loud', '--bogus', '--upstream-url', 'ftp://x']),

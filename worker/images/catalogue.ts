@@ -21,9 +21,13 @@ export class Catalogue {
   readonly #onComplete: ((manifestDigest: Digest) => void)[] = [];
   readonly #onRemoved: (() => void)[] = [];
 
-  /** @throws {Error} when another daemon uses it. */
+  /** @throws {Error} when another daemon uses it, and where it cannot be opened. */
   constructor(path: string) {
-    this.db = new DatabaseSync(path, { timeout: LOCK_WAIT_MS });
+    try {
+      this.db = new DatabaseSync(path, { timeout: LOCK_WAIT_MS });
+    } catch (cause) {
+      throw new Error(`${path} cannot be opened`, { cause });
+    }
     try {
       migrate(this.db);
     } catch (cause) {

@@ -58,10 +58,14 @@ export class EmbeddedRegistry implements Registry {
     return new RepositoryFiles(this.#root, name, owner);
   }
 
-  /** Throws where the directory cannot be made or written to. */
+  /** @throws {Error} where the directory cannot be made or written to. */
   async ready(): Promise<void> {
-    await mkdir(this.#root, { recursive: true });
-    await access(this.#root, constants.R_OK | constants.W_OK | constants.X_OK);
+    try {
+      await mkdir(this.#root, { recursive: true });
+      await access(this.#root, constants.R_OK | constants.W_OK | constants.X_OK);
+    } catch (cause) {
+      throw new Error(`the registry's directory ${this.#root} cannot be used`, { cause });
+    }
   }
 
   /** Removes uploads that were abandoned, in all repositories. @returns how many there were. */

@@ -54,7 +54,7 @@ export async function demo(options: DemoOptions, signal: AbortSignal): Promise<v
       id: 'trace',
       ready: READY,
     });
-    say(indent(`redis was ready after ${seconds(first.readyMs)}, ${arrivedText(first)}`));
+    say(indent(`redis was ready after ${seconds(first.readyMs)},\n${arrivedText(first)}`));
     await edge.stopContainer('trace');
     say(indent(`the order of the ${await edge.report()} files it opened was reported to the proxy`));
   });
@@ -84,7 +84,7 @@ export async function demo(options: DemoOptions, signal: AbortSignal): Promise<v
 }
 
 const LEGEND = `ready: from the pull command until redis itself says that it accepts connections
-bytes: on the link, both ways, with headers; in all: until the image is complete
+until ready, in all: bytes over the link, in both directions
 fresh: nothing there before; update: the old version there before`;
 
 interface Row {
@@ -101,7 +101,7 @@ function title({ snapshotter, mode }: Row): string {
 function table(rows: readonly Row[]): string {
   const baseline = (row: Row) =>
     rows.find((other) => other.mode === row.mode && other.snapshotter === 'overlayfs') ?? row;
-  const head = ['| redis', '| ready', '| faster', '| bytes until ready', '| in all', '| share |'];
+  const head = ['| redis', '| ready', '| faster', '| until ready', '| in all', '| share |'];
   const line = ['|---', '|---:', '|---:', '|---:', '|---:', '|---: |'];
   const body = rows.map((row) => {
     const { measured } = row;

@@ -36,7 +36,7 @@ async function main(): Promise<number> {
   try {
     for (const path of await removeLeftovers()) say(`removed ${path}, left by a killed run`);
     await mkdir(directory, { mode: 0o700 });
-    say('images: two versions of redis on Debian bookworm (the first time takes some minutes)');
+    say('images: two versions of redis on Debian bookworm (at first: minutes)');
     const images = await demoImages(stop.signal);
     if (root && images.runnable) {
       await demo({ directory, images, ...read.settings, say }, stop.signal);

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { existsSync, readFileSync } from 'node:fs';
 import { describe, it } from 'mocha';
 import { loadConfig } from '../../schemas/config/load.ts';
 import * as server from '../../server/config.ts';
@@ -88,6 +89,60 @@ describe('k8s manifests', () => {
       }
     });
   }
+
+  for (const { manifest, pod } of pods) {
+    const name = `${manifest.kind} ${manifest.metadata.name}`;
+    it(`${name}: may do no more than it must, and says what it takes`, () => {
+      const isWorker = manifest.kind === 'DaemonSet';
+      assert.equal(at(pod, 'automountServiceAccountToken'), false);
+      assert.equal(at(pod, 'securityContext', 'runAsNonRoot'), isWorker ? undefined : true);
+      assert.equal(
+        at(pod, 'securityContext', 'seccompProfile', 'type'),
+        isWorker ? undefined : 'RuntimeDefault',
+      );
+      for (const container of list(at(pod, 'containers'))) {
+        const context = at(container, 'securityContext');
+        assert.equal(at(context, 'privileged'), isWorker ? true : undefined);
+        if (!isWorker) {
+          assert.equal(at(context, 'allowPrivilegeEscalation'), false);
+          assert.deepEqual(at(context, 'capabilities', 'drop'), ['ALL']);
+        }
+        for (const resource of ['cpu', 'memory']) {
+          assert.ok(at(container, 'resources', 'requests', resource) !== undefined, resource);
+        }
+        assert.ok(at(container, 'resources', 'limits', 'memory') !== undefined);
+      }
+    });
+  }
+
+  it('run the image of this version, by the paths that its Dockerfile makes', () => {
+    const read = (path: string) => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8');
+    const { version } = JSON.parse(read('package.json')) as { readonly version: string };
+    const dockerfile = read('k8s/Dockerfile');
+    for (const [kind, name] of [
+      ['Deployment', 'starlight-proxy'],
+      ['DaemonSet', 'starlight-worker'],
+    ] as const) {
+      const container = at(named(kind, name), 'spec', 'template', 'spec', 'containers', 0);
+      assert.equal(at(container, 'image'), `starlight:${version}`);
+      const program = String(at(container, 'command', 0));
+      assert.ok(program.startsWith('/opt/starlight/'), program);
+      assert.ok(existsSync(new URL(`../../${program.slice('/opt/starlight/'.length)}`, import.meta.url)));
+    }
+    assert.ok(dockerfile.includes(`-t starlight:${version} `));
+    assert.match(dockerfile, /^WORKDIR \/opt\/starlight$/m);
+    for (const folder of ['bin', 'schemas', 'extensions', 'server', 'worker']) {
+      assert.ok(dockerfile.includes(`\nCOPY ${folder} ${folder}\n`), folder);
+    }
+  });
+
+  it('leave the proxy the time to drain', () => {
+    const pod = at(named('Deployment', 'starlight-proxy'), 'spec', 'template', 'spec');
+    const proxy = String(at(named('ConfigMap', 'starlight-proxy'), 'data', 'proxy.yaml'));
+    const drainS = Number(/drainLimitMs: (\d+)/.exec(proxy)?.[1]) / 1000;
+    const waitS = Number(at(pod, 'containers', 0, 'lifecycle', 'preStop', 'exec', 'command', 1));
+    assert.ok(waitS > 0 && drainS + waitS < Number(at(pod, 'terminationGracePeriodSeconds')));
+  });
 
   /** The arguments, variables and file that a program gets in its pod, for `loadConfig`. */
   const inPod = (kind: string, name: string, file: string) => {

@@ -1,4 +1,5 @@
-# Everything here calls npm scripts or scripts/; see scripts/README.md.
+# Everything here calls npm scripts or scripts/; see scripts/README.md. The demo is called without npm, which does not
+# pass a signal on: make does, and waits until the demo has cleaned up.
 .PHONY: help demo test check clean
 .DEFAULT_GOAL := help
 
@@ -7,7 +8,7 @@ help: ## says what there is
 
 demo: ## shows Starlight on a real image over an emulated WAN (as root; without, bytes only)
 	@scripts/setup.sh
-	@npm run -s demo
+	@scripts/demo/run
 
 test: ## runs every test, with real servers; installs what is missing first
 	@scripts/test.sh

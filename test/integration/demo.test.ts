@@ -10,18 +10,20 @@ import { machineFault } from '../support/machine.ts';
 import { skip } from '../support/skip.ts';
 import { until } from '../support/until.ts';
 
-const NODE = resolve(import.meta.dirname, '../../bin/node');
-const MAIN = resolve(import.meta.dirname, '../../scripts/demo/main.ts');
+const ROOT = resolve(import.meta.dirname, '../..');
+const NODE = resolve(ROOT, 'bin/node');
+const MAIN = resolve(ROOT, 'scripts/demo/main.ts');
 const LIMIT_MS = 600_000;
 
 /** A demo under way, and what it has printed. */
 class Demo {
   readonly child: ChildProcess;
-  readonly directory: string;
   printed = '';
 
-  constructor(env: NodeJS.ProcessEnv = {}) {
-    this.child = spawn(NODE, [MAIN], {
+  constructor(command: readonly [string, ...string[]] = [NODE, MAIN], env: NodeJS.ProcessEnv = {}) {
+    const [program, ...args] = command;
+    this.child = spawn(program, args, {
+      cwd: ROOT,
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, RTT: '', RATE: '', ...env },
     });
@@ -30,8 +32,18 @@ class Demo {
         this.printed += data.toString();
       });
     }
-    this.directory = `/tmp/sl-demo-${this.child.pid}`;
   }
+
+  /** Named by the process itself, which is a child of make where that has started it. */
+  get directory(): string {
+    const pid = this.child.pid ?? 0;
+    const children = readIfThere(`/proc/${pid}/task/${pid}/children`).split(' ').filter(Boolean);
+    const main = children.find((child) => commandOf(Number(child)).includes('demo/main.ts'));
+    this.#directory ??= main === undefined ? undefined : `/tmp/sl-demo-${main}`;
+    return this.#directory ?? `/tmp/sl-demo-${pid}`;
+  }
+
+  #directory: string | undefined;
 
   /** Sends a signal; the exit code, or the signal that it died of. */
   async end(signal: NodeJS.Signals): Promise<number | string> {
@@ -62,7 +74,11 @@ class Demo {
 }
 
 function commandOf(pid: number): string {
-  return existsSync(`/proc/${pid}/cmdline`) ? readFileSync(`/proc/${pid}/cmdline`, 'utf8') : '';
+  return readIfThere(`/proc/${pid}/cmdline`);
+}
+
+function readIfThere(path: string): string {
+  return existsSync(path) ? readFileSync(path, 'utf8') : '';
 }
 
 /** Network namespaces of links whose process is gone. */
@@ -75,7 +91,7 @@ describe('make demo', function () {
   this.timeout(3 * LIMIT_MS);
 
   it('names every fault of its variables, and ends with 1', async () => {
-    const demo = new Demo({ RTT: 'fast', RATE: '-1' });
+    const demo = new Demo([NODE, MAIN], { RTT: 'fast', RATE: '-1' });
     const [code] = await once(demo.child, 'close');
     assert.equal(code, 1);
     assert.match(demo.printed, /^demo: RTT=fast: expected .*\ndemo: RATE=-1: expected .*\n$/);
@@ -95,13 +111,13 @@ describe('make demo', function () {
       assert.equal(await killed.end('SIGKILL'), 'SIGKILL');
       assert.ok(existsSync(killed.directory));
 
-      const next = new Demo();
+      const next = new Demo(['make', 'demo']);
       await next.container();
       assert.ok(next.printed.includes(`removed ${killed.directory}, left by a killed run`), next.printed);
       await killed.assertNothingLeft();
 
-      assert.equal(await next.end('SIGTERM'), 130);
-      assert.match(next.printed, /demo: interrupted; cleaning up\ndemo: cleaned up\n$/);
+      assert.equal(await next.end('SIGTERM'), 'SIGTERM', 'make dies of it, after its child');
+      assert.match(next.printed, /demo: interrupted; cleaning up\ndemo: cleaned up\n/);
       await next.assertNothingLeft();
       assert.deepEqual(staleNamespaces(), []);
     });

@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { FileBody } from '../../../server/registry/file-body.ts';
 import { sendAnswer } from '../../../server/send-answer.ts';
 import { FileSendError, FileSender } from '../../../server/sendfile/file-sender.ts';
+import { skip } from '../../support/skip.ts';
 
 const FILE_BYTES = 8 << 20;
 
@@ -115,7 +116,7 @@ const openFiles = (path: string) =>
 
 describe('FileSender', () => {
   before(function () {
-    if (process.platform !== 'linux') this.skip();
+    if (process.platform !== 'linux') skip(this, 'not Linux');
   });
 
   for (const [what, start, size] of [

@@ -33,8 +33,8 @@ export function convertCommand(context: ContextSource): Command {
   return withTlsOptions(new Command('convert'))
     .summary('make an image that can be started before it has arrived')
     .description(
-      'Copies an image so that its files can be had one by one. The result is an ordinary image to everybody\n' +
-        'else: only the framing of its gzip layers is new, its configuration and diffIDs are those of the source.\n' +
+      'Copies an image so that its files can be had one by one. The result is an ordinary image to everybody ' +
+        'else: only the framing of its gzip layers is new, its configuration and diffIDs are those of the source. ' +
         'Needs neither the daemon nor root. SRC and DST are registry.example/name:tag or oci:DIRECTORY[:TAG].',
     )
     .argument('<src>', 'the image, or index of images, to convert')

@@ -49,7 +49,7 @@ export function jobsCommand(context: ContextSource): Command {
   return new Command('jobs')
     .summary('what the proxy ingests and converts by itself')
     .description(
-      'Shows and cancels the jobs of the proxy: images to ingest and to convert that it was told of by webhooks,\n' +
+      'Shows and cancels the jobs of the proxy: images to ingest and to convert that it was told of by webhooks, ' +
         'pushes, reconciliation or Harbor. The proxy must have a token (starlight.token).',
     )
     .addCommand(list, { isDefault: true })

@@ -29,8 +29,8 @@ export function mirrorsCommand(context: ContextSource): Command {
   return withTlsOptions(new Command('mirrors'))
     .summary('point containerd at the proxy')
     .description(
-      "Prints a hosts.toml for each host that the proxy stands for, as containerd's certs.d tree wants them: it then\n" +
-        'asks the proxy for the images of those hosts, and their own registries where the proxy fails. With --write\n' +
+      "Prints a hosts.toml for each host that the proxy stands for, as containerd's certs.d tree wants them: it then " +
+        'asks the proxy for the images of those hosts, and their own registries where the proxy fails. With --write ' +
         'the files are written; what they replace is kept beside them as hosts.toml.bak-TIME.',
     )
     .argument('[host...]', 'only these: docker.io, registry.example:5000')

@@ -18,7 +18,7 @@ export function notifyCommand(context: ContextSource): Command {
   return withTlsOptions(new Command('notify'))
     .summary('tell the proxy that an image was pushed')
     .description(
-      'Tells the proxy to read the table of contents of a converted image, so that the first pull need not wait for it.\n' +
+      'Tells the proxy to read the table of contents of a converted image, so that the first pull need not wait for it. ' +
         'It may be said any number of times.',
     )
     .argument(

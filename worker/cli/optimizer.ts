@@ -6,8 +6,8 @@ export function optimizerCommand(context: ContextSource): Command {
   return new Command('optimizer')
     .summary('record which files containers open first: on or off')
     .description(
-      'With the optimizer on, the daemon records in which order containers open the files of their image.\n' +
-        '`ctr-starlight report` sends what was recorded to the proxy, which from then on sends files in that order.\n' +
+      'With the optimizer on, the daemon records in which order containers open the files of their image. ' +
+        '`ctr-starlight report` sends what was recorded to the proxy, which from then on sends files in that order. ' +
         'Only containers started while it is on are recorded: of others on a complete image the kernel reads alone.',
     )
     .addArgument(new Argument('<state>', 'what it is to be').choices(['on', 'off']))

@@ -34,8 +34,8 @@ export function pullCommand(context: ContextSource): Command {
   return new Command('pull')
     .summary('get an image ready to start; its contents follow')
     .description(
-      'Asks the proxy once for what this machine lacks of an image, and puts the image with its snapshots\n' +
-        'into containerd as soon as the metadata is verified. A container can be started from then on, while\n' +
+      'Asks the proxy once for what this machine lacks of an image, and puts the image with its snapshots ' +
+        'into containerd as soon as the metadata is verified. A container can be started from then on, while ' +
         'the contents arrive in the background, or before this command ends with --wait.',
     )
     .argument('<reference>', 'the image, with its registry: registry.example/redis:7')

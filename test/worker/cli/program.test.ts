@@ -17,6 +17,8 @@ const COUNTS = {
   wireBytes: 5,
   wireBytesTotal: 150,
 };
+/** What help is filled to where there is no terminal. */
+const HELP_COLUMNS = 80;
 const DIGEST = `sha256:${'a'.repeat(64)}`;
 
 type Handler = (request: IncomingMessage, body: string, response: ServerResponse) => void;
@@ -336,6 +338,8 @@ describe('ctr-starlight', function () {
   });
 
   for (const name of [
+    'convert',
+    'jobs',
     'pull',
     'status',
     'notify',
@@ -346,10 +350,15 @@ describe('ctr-starlight', function () {
     'ping',
     'version',
   ]) {
-    it(`${name} has help with an example`, async () => {
+    it(`${name} has help with an example, its lines filled`, async () => {
       const result = await daemon.run(name, '--help');
       assert.equal(result.code, 0);
       assert.match(result.stdout, /Examples?:\n {2}/);
+      const lines = (result.stdout.split('\n\n')[1] ?? '').split('\n');
+      for (const [row, line] of lines.slice(0, -1).entries()) {
+        const nextWord = lines[row + 1]?.split(' ')[0] ?? '';
+        assert.ok(line.length + 1 + nextWord.length >= HELP_COLUMNS, `a line break after ${line}`);
+      }
     });
   }
 });

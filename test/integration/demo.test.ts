@@ -16,7 +16,7 @@ const MAIN = resolve(ROOT, 'scripts/demo/main.ts');
 const LIMIT_MS = 600_000;
 
 /** A demo under way, and what it has printed. */
-class Demo {
+class Demo implements AsyncDisposable {
   readonly child: ChildProcess;
   printed = '';
 
@@ -34,13 +34,14 @@ class Demo {
     }
   }
 
-  /** Named by the process itself, which is a child of make where that has started it. */
+  /** Named by the process itself, which is the child of make where that has started it. */
   get directory(): string {
-    const pid = this.child.pid ?? 0;
+    const { pid, spawnfile } = this.child;
+    if (spawnfile === NODE) return `/tmp/sl-demo-${pid}`;
     const children = readIfThere(`/proc/${pid}/task/${pid}/children`).split(' ').filter(Boolean);
     const main = children.find((child) => commandOf(Number(child)).includes('demo/main.ts'));
     this.#directory ??= main === undefined ? undefined : `/tmp/sl-demo-${main}`;
-    return this.#directory ?? `/tmp/sl-demo-${pid}`;
+    return this.#directory ?? '/tmp/sl-demo-';
   }
 
   #directory: string | undefined;
@@ -64,6 +65,10 @@ class Demo {
       () => `no container came up:\n${this.printed}`,
       LIMIT_MS,
     );
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.child.exitCode === null && this.child.signalCode === null) await this.end('SIGTERM');
   }
 
   async assertNothingLeft(): Promise<void> {
@@ -106,12 +111,12 @@ describe('make demo', function () {
     });
 
     it('takes away what a killed run left; interrupted with a container running, it leaves nothing', async () => {
-      const killed = new Demo();
+      await using killed = new Demo();
       await killed.container();
       assert.equal(await killed.end('SIGKILL'), 'SIGKILL');
       assert.ok(existsSync(killed.directory));
 
-      const next = new Demo(['make', 'demo']);
+      await using next = new Demo(['make', 'demo']);
       await next.container();
       assert.ok(next.printed.includes(`removed ${killed.directory}, left by a killed run`), next.printed);
       await killed.assertNothingLeft();

@@ -48,6 +48,7 @@ describe('stargz-snapshotter with the proxy as its mirror', function () {
     await run('go', ['build', '-p', '2', '-o', tool, '.'], { cwd: SOURCE });
   });
   after(async () => {
+    if (scratch === undefined) return; // skipped
     await unmountBelow(scratch);
     await rm(scratch, { recursive: true, force: true });
   });

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
-import { readFile, rmdir } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { errorCode, isMissing } from '../../../schemas/process/system-error.ts';
 
 const missing = await readFile('/nonexistent').catch((error: unknown) => error);
-const inTheWay = await rmdir('/proc/self').catch((error: unknown) => error);
+const inTheWay = await readdir(import.meta.filename).catch((error: unknown) => error);
 
 const rows: readonly (readonly [string, unknown, string | undefined])[] = [
   ['a missing file', missing, 'ENOENT'],

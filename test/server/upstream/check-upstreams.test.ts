@@ -117,7 +117,7 @@ describe('upstreams in the configuration', () => {
     [
       'a name with capitals',
       change({ name: 'Hub' }),
-      /^upstreams\[0\]\.name in \/c: expected a text matching/,
+      /^upstreams\[0\]\.name in \/c: expected at most 63 lower-case letters, /,
     ],
     ['an unknown key', change({ secure: true }), /^upstreams\[0\]\.secure in \/c: unknown key$/],
     [

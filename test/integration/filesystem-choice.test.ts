@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { RecordedLog, run } from '../../conformance/filesystem/fixture.ts';
 import { chooseDriver } from '../../worker/filesystem/choose-driver.ts';
@@ -8,9 +11,23 @@ const CHOICES = [
   ['kernel', 'kernel'],
   ['fuse-native', 'fuse-native'],
 ] as const;
+/** Runs what follows where /dev/fuse is root's alone, as it is not everywhere. */
+const CLOSED = [
+  ...['--mount', 'sh', '-ec'],
+  `mount -t tmpfs -o dev tmpfs "$0"
+   mknod -m 600 "$0/fuse" c 10 229
+   mount --bind "$0/fuse" /dev/fuse
+   exec "$@"`,
+];
 const MODULE = fileURLToPath(new URL('../../worker/filesystem/choose-driver.ts', import.meta.url));
 
 describe('chooseDriver()', () => {
+  let directory: string;
+  before(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'starlight-choice-'));
+  });
+  after(() => rm(directory, { recursive: true }));
+
   for (const [choice, name] of CHOICES) {
     it(`takes ${name} for ${choice}, as root`, async () => {
       const log = new RecordedLog();
@@ -39,7 +56,8 @@ describe('chooseDriver()', () => {
         process.setuid(65534);
         const error = await chooseDriver(${JSON.stringify(choice)}, log).catch((error) => error);
         console.log(JSON.stringify(error.fault ?? String(error)));`;
-      const { stdout, stderr } = await run(process.execPath, ['--input-type=module', '-e', script]);
+      const node = [process.execPath, '--input-type=module', '-e', script];
+      const { stdout, stderr } = await run('unshare', [...CLOSED, directory, ...node]);
       const fault = JSON.parse(stdout.toString() || JSON.stringify(stderr));
       assert.equal(fault.kind, 'no-driver', JSON.stringify(fault));
       assert.equal(fault.reasons.length, reasons);

@@ -8,7 +8,7 @@ import type { UpstreamList } from '../../schemas/upstreams/upstream-list.ts';
 import type { DeltaService } from './delta.ts';
 import { httpErrorOf } from './http-error.ts';
 import type { Ingester } from './ingest.ts';
-import { readJsonBody } from './json-body.ts';
+import { type JsonBodyLimits, readJsonBody } from './json-body.ts';
 import {
   bodyParser,
   type DeltaQuestion,
@@ -27,7 +27,7 @@ const MAX_NOTIFY_BODY_BYTES = 16 << 10;
 const MAX_REPORT_BODY_BYTES = 32 << 20;
 const MAX_UNKNOWN_CHARS = 4 << 10;
 
-export interface StarlightRoutesOptions {
+export interface StarlightRoutesOptions extends JsonBodyLimits {
   readonly repositories: RepositoryChoice;
   /** What clients may know of the registries that are fronted. */
   readonly upstreams: UpstreamList;
@@ -36,8 +36,6 @@ export interface StarlightRoutesOptions {
   readonly reporter: Reporter;
   /** What notify and report must present in `Starlight-Token`; undefined leaves them open. */
   readonly token: string | undefined;
-  /** No JSON may be larger, whatever the endpoint takes; undefined leaves it to the endpoints. */
-  readonly maxJsonBytes?: number | undefined;
   /** Throws where a caller may not know of the extensions, of a repository or at all; undefined: everybody may. */
   readonly mayDiscover?: ((name: string | undefined, auth: CallerAuthorization) => Promise<void>) | undefined;
 }
@@ -125,7 +123,7 @@ async function getDelta(ctx: StarlightContext, options: StarlightRoutesOptions):
 }
 
 async function postDelta(ctx: StarlightContext, options: StarlightRoutesOptions): Promise<void> {
-  const body = await readJson(ctx, options, MAX_DELTA_BODY_BYTES);
+  const body = await readJsonBody(ctx, options, MAX_DELTA_BODY_BYTES);
   await sendDelta(ctx, options, questionFromBody(body));
 }
 
@@ -185,7 +183,7 @@ function unknownFromHeader(unknown: readonly string[]): string {
 
 async function notify(ctx: StarlightContext, options: StarlightRoutesOptions): Promise<void> {
   checkToken(ctx, options.token);
-  const body = parseNotify(await readJson(ctx, options, MAX_NOTIFY_BODY_BYTES));
+  const body = parseNotify(await readJsonBody(ctx, options, MAX_NOTIFY_BODY_BYTES));
   const { name, reference } = wantedImage(body.reference);
   const fronted = choose(ctx, options.repositories, body.ns, name);
   const repository = { ...fronted, auth: header(ctx, 'authorization') };
@@ -200,21 +198,13 @@ async function notify(ctx: StarlightContext, options: StarlightRoutesOptions): P
 
 async function report(ctx: StarlightContext, options: StarlightRoutesOptions): Promise<void> {
   checkToken(ctx, options.token);
-  const told = reportFromBody(await readJson(ctx, options, MAX_REPORT_BODY_BYTES));
+  const told = reportFromBody(await readJsonBody(ctx, options, MAX_REPORT_BODY_BYTES));
   const repository = choose(ctx, options.repositories, told.namespace, told.name);
   const { reader, name } = repository;
   // Asked first: else the answer would tell whoever may not pull which images are known.
   const pulled = await reader.manifest(name, told.image, header(ctx, 'authorization'), ctx.state.signal);
   if (pulled === undefined) throw new StarlightError({ kind: 'image-unknown', manifest: told.image });
   ctx.body = { accepted: await options.reporter.report(repository, told, ctx.state.signal) };
-}
-
-function readJson(
-  ctx: StarlightContext,
-  { maxJsonBytes = Number.MAX_SAFE_INTEGER }: StarlightRoutesOptions,
-  limitBytes: number,
-): Promise<unknown> {
-  return readJsonBody(ctx.req, Math.min(limitBytes, maxJsonBytes), ctx.state.signal);
 }
 
 function choose(

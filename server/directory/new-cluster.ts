@@ -1,6 +1,6 @@
 import { createWriteStream } from 'node:fs';
 import { mkdir, readdir, rename, rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
@@ -9,7 +9,7 @@ import { extract } from 'tar-stream';
 import { isMissing } from '../../schemas/process/system-error.ts';
 
 /** Of a cluster that runs: PostgreSQL writes it anew. */
-const PID_FILE = 'postmaster.pid';
+const PID_FILE = '/postmaster.pid';
 
 /** The archive of an empty cluster that comes with PGlite's package, as it takes it for a database in memory. */
 export const emptyCluster: () => Promise<Blob> = dataDir;
@@ -40,14 +40,10 @@ async function unpack(archive: Blob, directory: string): Promise<void> {
   const entries = extract();
   const feeding = pipeline(Readable.fromWeb(archive.stream()), createGunzip(), entries);
   for await (const entry of entries) {
-    const target = join(directory, entry.header.name);
-    if (entry.header.type === 'directory') await mkdir(target, { recursive: true, mode: 0o700 });
-    else if (entry.header.name !== `/${PID_FILE}`) {
-      await mkdir(dirname(target), { recursive: true, mode: 0o700 });
-      await pipeline(entry, createWriteStream(target, { mode: 0o600 }));
-      continue;
-    }
-    entry.resume();
+    const { name, type } = entry.header;
+    if (type === 'directory') await mkdir(join(directory, name), { recursive: true, mode: 0o700 });
+    if (type !== 'file' || name === PID_FILE) entry.resume();
+    else await pipeline(entry, createWriteStream(join(directory, name), { mode: 0o600 }));
   }
   await feeding;
 }

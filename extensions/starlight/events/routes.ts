@@ -2,7 +2,7 @@ import type { Middleware } from 'koa';
 import type { RepositoryKey } from '../directory.ts';
 import { headerOf, httpRoutes, type RouteContext, type SignalState } from '../http-route.ts';
 import type { JobIntake, KnownPush } from '../jobs/intake.ts';
-import { readJsonBody } from '../json-body.ts';
+import { type JsonBodyLimits, readJsonBody } from '../json-body.ts';
 import { StarlightError } from '../starlight-error.ts';
 import { readEvents } from './read-events.ts';
 import { presentsSecret } from './shared-secret.ts';
@@ -10,7 +10,7 @@ import { presentsSecret } from './shared-secret.ts';
 /** zot's events carry the manifest, which registries take up to 4 MiB of, as a string. */
 const MAX_EVENTS_BODY_BYTES = 8 << 20;
 
-export interface EventRoutesOptions {
+export interface EventRoutesOptions extends JsonBodyLimits {
   readonly intake: JobIntake;
   /** The repository of the registry at `ns` (the default one where that is undefined), as the directory has it. */
   readonly repositoryOf: (
@@ -20,8 +20,6 @@ export interface EventRoutesOptions {
   ) => RepositoryKey | undefined;
   /** Without it there are no webhooks. */
   readonly secret: string | undefined;
-  /** No JSON may be larger, whatever the endpoint takes; undefined leaves it to the endpoints. */
-  readonly maxJsonBytes?: number | undefined;
 }
 
 /** `POST /starlight/events`: what registries tell of pushes, in any of the formats that are known. */
@@ -32,9 +30,7 @@ export function eventRoutes(options: EventRoutesOptions): Middleware<SignalState
 async function take(ctx: RouteContext, options: EventRoutesOptions): Promise<void> {
   const header = headerOf(ctx);
   checkSecret(header('authorization'), options.secret);
-  const { maxJsonBytes = MAX_EVENTS_BODY_BYTES } = options;
-  const limitBytes = Math.min(MAX_EVENTS_BODY_BYTES, maxJsonBytes);
-  const body = await readJsonBody(ctx.req, limitBytes, ctx.state.signal);
+  const body = await readJsonBody(ctx, options, MAX_EVENTS_BODY_BYTES);
   const { pushed, ignored } = readEvents(body, header);
   const ns = new URLSearchParams(ctx.querystring).get('ns') || undefined;
   const known = pushed.flatMap((push): KnownPush[] => {

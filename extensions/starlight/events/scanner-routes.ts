@@ -91,9 +91,7 @@ async function metadata(ctx: RouteContext, { version }: ScannerRoutesOptions): P
 }
 
 async function scan(ctx: RouteContext, options: ScannerRoutesOptions): Promise<void> {
-  const { maxJsonBytes = MAX_SCAN_BODY_BYTES } = options;
-  const limitBytes = Math.min(MAX_SCAN_BODY_BYTES, maxJsonBytes);
-  const body = parseScan(await readJsonBody(ctx.req, limitBytes, ctx.state.signal));
+  const body = parseScan(await readJsonBody(ctx, options, MAX_SCAN_BODY_BYTES));
   const { repository: name, digest, tag } = body.artifact;
   const known = isDigest(digest) ? { digest } : {};
   const reference = tag !== undefined && isTag(tag) ? tag : isDigest(digest) ? digest : undefined;

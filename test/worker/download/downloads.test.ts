@@ -110,14 +110,19 @@ describe('Downloads', function () {
     });
   }
 
-  it('starts anew, by digest, when the bundle is another one after a cut', async () => {
-    await open();
-    server.cuts.push((makeBundle(image).positions[3] ?? 0) + 1);
+  /** The second time that it is asked for, the bundle is another one. */
+  const offerAnother = () => {
     const changed = makeBundle(image, { reference: 'another reference' });
     server.intercept = () => {
       if (server.deltas.length === 2) server.offer(changed, image);
       return false;
     };
+  };
+
+  it('starts anew, by digest, when the bundle is another one after a cut', async () => {
+    await open();
+    server.cuts.push((makeBundle(image).positions[3] ?? 0) + 1);
+    offerAnother();
     await home.complete();
     assert.deepEqual(home.present(contents), contents);
     assert.equal(server.deltas.at(-1)?.url.searchParams.get('to'), `test/app@${image.manifest.digest}`);
@@ -131,11 +136,7 @@ describe('Downloads', function () {
     it(`starts anew when the bundle is another one after a cut in the ${where}`, async () => {
       await open();
       server.cuts.push(cutOf(makeBundle(image).positions));
-      const changed = makeBundle(image, { reference: 'another reference' });
-      server.intercept = () => {
-        if (server.deltas.length === 2) server.offer(changed, image);
-        return false;
-      };
+      offerAnother();
       await home.complete();
       assert.deepEqual(home.present(contents), contents);
     });

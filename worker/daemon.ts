@@ -7,6 +7,7 @@ import { hostPlatform } from '../schemas/oci/platform.ts';
 import type { ShutdownStep } from '../schemas/process/shutdown.ts';
 import type { WorkerConfig } from './config.ts';
 import { ContainerdClient } from './containerd/client.ts';
+import { SnapshotCollection } from './containerd/snapshot-collection.ts';
 import { controlActions, OPTIMIZER_SETTING } from './control/actions.ts';
 import { ControlServer } from './control/control-server.ts';
 import { PullService } from './control/pull-service.ts';
@@ -40,6 +41,8 @@ export type DaemonOptions = {
   readonly log: Logger;
   readonly nowMs: () => number;
 };
+
+const CONTAINERD_PAUSE_MS = 10_000;
 
 /** A running daemon: what must be closed, in this order. */
 export type RunningDaemon = { readonly steps: readonly ShutdownStep[] };
@@ -175,6 +178,12 @@ async function wire(options: DaemonOptions, steps: ShutdownStep[]): Promise<void
     ...{ client: containerd, snapshotter: config.containerd.snapshotter, catalogue, documents },
     log: log.child({ part: 'containerd' }),
   });
+  const snapshotCollection = new SnapshotCollection({
+    ...{ client: containerd, snapshotter: config.containerd.snapshotter },
+    keys: () => Iterator.from(snapshotter.list([])).map(({ key }) => key),
+    pauseMs: CONTAINERD_PAUSE_MS,
+    log: log.child({ part: 'containerd' }),
+  });
   const pulls = new PullService({
     ...{ downloads, catalogue, collector, collectSoon, registration, nowMs, log },
   });
@@ -182,7 +191,19 @@ async function wire(options: DaemonOptions, steps: ShutdownStep[]): Promise<void
   const actions = controlActions({
     log: controlLog,
     ...{ version, driver: driver.name, containerdAddress: config.containerd.address, pulls, downloads },
-    ...{ catalogue, collector, room, mounts, forms, store, proxy, containerd, recorder, nowMs },
+    ...{
+      catalogue,
+      collector,
+      room,
+      mounts,
+      forms,
+      store,
+      proxy,
+      containerd,
+      snapshotCollection,
+      recorder,
+      nowMs,
+    },
     scopeOf: (host, repository) => ({ host, repository, credentials: () => credentialsOf(host) }),
   });
   const control = new ControlServer(actions, controlLog);
@@ -197,6 +218,9 @@ async function wire(options: DaemonOptions, steps: ShutdownStep[]): Promise<void
   downloads.resumeAll();
   forms.requestAll();
   collectSoon(); // what was released while nobody was there to hear of it
+  snapshotCollection.collectWhenReachable(stopping.signal).catch((error: unknown) => {
+    if (!stopping.signal.aborted) log.warn({ err: error }, 'containerd has not collected its snapshots');
+  });
   pulls.resumeRegistrations(stopping.signal).catch((error: unknown) => {
     log.error({ err: error }, 'taking up registrations failed');
   });

@@ -63,10 +63,10 @@ describe('the quota of starlight-daemon, with a real proxy, containerd and runc'
   const pull = (name: string) => stack.mustCli('pull', '--wait', '-n', 'test', reference(name));
   const remove = async (name: string): Promise<void> => {
     await stack.containerd.ctr('images', 'rm', '--sync', reference(name));
-    await until(`${name} is evictable`, async () =>
-      (await status()).images.some((image) => image.reference === reference(name) && image.evictable),
-    );
+    await until(`${name} is evictable`, () => isEvictable(name));
   };
+  const isEvictable = async (name: string): Promise<boolean> =>
+    (await status()).images.some((image) => image.reference === reference(name) && image.evictable);
   const cat = (id: string, name: string, path: string) =>
     stack.containerd.ctr('run', '--rm', '--snapshotter', 'starlight', reference(name), id, '/bin/cat', path);
 
@@ -141,9 +141,15 @@ describe('the quota of starlight-daemon, with a real proxy, containerd and runc'
     assert.equal(await stack.containerd.ctr(...big), 'one');
   });
 
+  it('learns of an image that was removed while it was away, though containerd asks only once', async () => {
+    await stack.daemon.stop('SIGKILL');
+    await stack.containerd.ctr('images', 'rm', '--sync', reference('four'));
+    await stack.startDaemon();
+    await until('four is evictable', () => isEvictable('four'));
+  });
+
   it('never takes what a running container is of, though its image is removed', async () => {
     await stack.containerd.ctr('images', 'rm', '--sync', reference('one'));
-    await remove('four');
     const gc = JSON.parse(await stack.mustCli('-o', 'json', 'gc')) as GcBody; // the daemon's own contract
     assert.equal(gc.removedImages, 2);
     assert.ok(gc.removedBytes >= 2 * DATA_BYTES, `${gc.removedBytes} bytes`);

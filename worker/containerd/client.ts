@@ -51,10 +51,15 @@ export class ContainerdClient {
     await this.#rpc.unary(leasesService, 'Create', { id, labels }, metadataOf({ namespace }), signal);
   }
 
-  /** Does nothing when the lease is gone already. */
-  async deleteLease(namespace: string, id: string, signal: AbortSignal): Promise<void> {
+  /**
+   * Does nothing when the lease is gone already.
+   *
+   * @param then `collect` to have containerd collect what nothing refers to before it answers.
+   */
+  async deleteLease(namespace: string, id: string, signal: AbortSignal, then?: 'collect'): Promise<void> {
+    const request = { id, sync: then === 'collect' };
     try {
-      await this.#rpc.unary(leasesService, 'Delete', { id }, metadataOf({ namespace }), signal);
+      await this.#rpc.unary(leasesService, 'Delete', request, metadataOf({ namespace }), signal);
     } catch (error) {
       if (!isContainerdError(error, 'not-found')) throw error;
     }
@@ -173,6 +178,12 @@ export class ContainerdClient {
       if (isContainerdError(error, 'already-exists')) return 'taken';
       throw error;
     }
+  }
+
+  /** Makes an empty active snapshot. */
+  async prepareSnapshot(scope: Scope, snapshotter: string, key: string, signal: AbortSignal): Promise<void> {
+    const request = { snapshotter, key, parent: '', labels: {} };
+    await this.#rpc.unary(snapshotsService, 'Prepare', request, metadataOf(scope), signal);
   }
 
   async removeSnapshot(scope: Scope, snapshotter: string, key: string, signal: AbortSignal): Promise<void> {

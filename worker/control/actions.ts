@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import type { ContainerdClient } from '../containerd/client.ts';
+import type { SnapshotCollection } from '../containerd/snapshot-collection.ts';
 import type { Downloads } from '../download/downloads.ts';
 import type { CompleteForms } from '../complete/complete-forms.ts';
 import type { ProxyClient } from '../download/proxy-client.ts';
@@ -38,6 +39,7 @@ export type ActionsDeps = {
   readonly store: ContentStore;
   readonly proxy: ProxyClient;
   readonly containerd: ContainerdClient;
+  readonly snapshotCollection: SnapshotCollection;
   readonly recorder: TraceRecorder;
   readonly scopeOf: (host: string, repository: string) => AuthScope;
   readonly nowMs: () => number;
@@ -60,7 +62,7 @@ export function controlActions(deps: ActionsDeps): ControlActions {
       return { on };
     },
     report: (signal) => report(deps, signal),
-    gc: async (signal): Promise<GcBody> => deps.collector.collectAll(signal),
+    gc: (signal) => gc(deps, signal),
     ping: (signal) => ping(deps, signal),
   };
 }
@@ -117,6 +119,13 @@ async function countsOf(
     log.warn({ err: error, image: image.manifestDigest }, 'what has arrived of an image cannot be told');
     return countsAtRest(image);
   }
+}
+
+async function gc(deps: ActionsDeps, signal: AbortSignal): Promise<GcBody> {
+  const containerdError = await failureOf(deps.snapshotCollection.collect(signal));
+  signal.throwIfAborted();
+  const result = await deps.collector.collectAll(signal);
+  return { ...result, ...(containerdError === undefined ? {} : { containerdError }) };
 }
 
 async function report(deps: ActionsDeps, signal: AbortSignal): Promise<ReportBody> {

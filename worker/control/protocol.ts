@@ -111,6 +111,8 @@ export interface GcBody {
   /** On the disk. */
   readonly removedBytes: number;
   readonly removedImages: number;
+  /** Why containerd could not be asked first to give up what it no longer needs. */
+  readonly containerdError?: string;
 }
 
 /** GET /v1/ping: the daemon answers itself; `proxy` says whether its proxy and containerd did. */

@@ -331,6 +331,19 @@ describe('ctr-starlight', function () {
     assert.deepEqual(daemon.requests, [{ method: 'POST', url: '/v1/gc', body: '{}' }]);
   });
 
+  it('gc says that containerd could not be asked, and what it freed all the same', async () => {
+    daemon.answerJson({ removedImages: 0, removedContents: 0, removedBytes: 0, containerdError: 'away' });
+    const { code, stdout, stderr } = await daemon.run('gc');
+    assert.deepEqual(
+      { code, stdout, stderr },
+      {
+        code: 0,
+        stdout: 'removed 0 images and 0 contents, freed 0 B\n',
+        stderr: 'warning: containerd has not collected its snapshots: away\n',
+      },
+    );
+  });
+
   it('optimizer on says so to the daemon', async () => {
     daemon.answerJson({ on: true });
     assert.equal((await daemon.run('optimizer', 'on')).stdout, 'optimizer on\n');

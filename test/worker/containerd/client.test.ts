@@ -1,96 +1,16 @@
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { Server, ServerCredentials, type ServerDuplexStream, status } from '@grpc/grpc-js';
 import { pino } from 'pino';
-import {
-  contentService,
-  imagesService,
-  leasesService,
-  type WriteContentMessage,
-} from '../../../schemas/proto/containerd.ts';
-import { snapshotsService } from '../../../schemas/proto/snapshots.ts';
 import { ContainerdClient } from '../../../worker/containerd/client.ts';
 import { ContainerdError } from '../../../worker/containerd/containerd-error.ts';
 import { registerImage } from '../../../worker/containerd/register-image.ts';
 import { type MadeImage, makeImage } from '../../extensions/starlight/made-image.ts';
+import { FakeContainerd } from '../../support/fake-containerd.ts';
 import { file } from '../../support/tar.ts';
 
 const signal = new AbortController().signal;
 const log = pino({ level: 'silent' });
-type Call = {
-  readonly request: Record<string, unknown>;
-  readonly metadata: { get(name: string): unknown[] };
-};
-type Reply = (error: object | null, answer?: object) => void;
-
-/** What containerd was asked, and a snapshotter that takes (or does not take) remote layers. */
-class FakeContainerd {
-  readonly calls: {
-    readonly name: string;
-    readonly request: Record<string, unknown>;
-    readonly lease: unknown;
-  }[] = [];
-  readonly snapshots = new Set<string>();
-  readonly blobs = new Map<string, Record<string, string>>();
-  remote = true;
-  imageExists = false;
-  readonly server = new Server();
-
-  constructor() {
-    const unary =
-      (name: string, answer: (request: Record<string, unknown>) => object) => (call: Call, reply: Reply) => {
-        this.calls.push({ name, request: call.request, lease: call.metadata.get('containerd-lease')[0] });
-        const result = answer(call.request);
-        if ('code' in result) reply(result);
-        else reply(null, result);
-      };
-    const fault = (code: number) => ({ code, details: `code ${code}` });
-    this.server.addService(leasesService, {
-      Create: unary('lease', () => ({})),
-      Delete: unary('unlease', () => ({})),
-      AddResource: unary('add', () => ({})),
-    });
-    this.server.addService(imagesService, {
-      Create: unary('image', () => (this.imageExists ? fault(status.ALREADY_EXISTS) : {})),
-      Update: unary('image-update', () => ({})),
-    });
-    this.server.addService(snapshotsService, {
-      Stat: unary('stat', ({ key }) => (this.snapshots.has(String(key)) ? {} : fault(status.NOT_FOUND))),
-      Prepare: unary('prepare', ({ key, labels }) => {
-        const ref = (labels as Record<string, string>)['containerd.io/snapshot.ref'];
-        this.snapshots.add(this.remote ? (ref ?? '') : String(key));
-        return this.remote ? fault(status.ALREADY_EXISTS) : {};
-      }),
-      Remove: unary('remove', ({ key }) => {
-        this.snapshots.delete(String(key));
-        return {};
-      }),
-    });
-    this.server.addService(contentService, {
-      Update: unary('label', ({ info }) => {
-        const { digest, labels } = info as { digest: string; labels: Record<string, string> };
-        this.blobs.set(digest, { ...this.blobs.get(digest), ...labels });
-        return {};
-      }),
-      Write: (call: ServerDuplexStream<WriteContentMessage, object>) => {
-        call.on('data', (request: WriteContentMessage) => {
-          this.calls.push({ name: 'write', request, lease: call.metadata.get('containerd-lease')[0] });
-          if (this.blobs.has(request.expected)) call.emit('error', fault(status.ALREADY_EXISTS));
-          else {
-            this.blobs.set(request.expected, request.labels);
-            call.write({ action: 'COMMIT', digest: request.expected });
-            call.end();
-          }
-        });
-      },
-    });
-  }
-
-  names(): string[] {
-    return this.calls.map(({ name }) => name);
-  }
-}
 
 describe('registerImage()', () => {
   let directory = '';
@@ -105,11 +25,7 @@ describe('registerImage()', () => {
     directory = mkdtempSync('/tmp/sl-ctrd-');
     fake = new FakeContainerd();
     const address = join(directory, 'c.sock');
-    await new Promise<void>((resolve, reject) => {
-      fake.server.bindAsync(`unix://${address}`, ServerCredentials.createInsecure(), (error) =>
-        error === null ? resolve() : reject(error),
-      );
-    });
+    await fake.listen(address);
     client = new ContainerdClient({ address, timeoutMs: 5000, retries: 0, retryDelayMs: 1 });
   });
   afterEach(() => {

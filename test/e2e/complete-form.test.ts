@@ -61,17 +61,6 @@ describe('complete forms', function () {
     return stack.containerd.ctr('snapshots', '--snapshotter', 'starlight', ...args);
   }
 
-  /** A new daemon, once containerd, which tries again now and then, has found it. */
-  async function startAgain(stack: Stack): Promise<void> {
-    await stack.startDaemon();
-    await until('containerd reaches the daemon', async () =>
-      snapshots(stack, 'ls').then(
-        () => true,
-        () => false,
-      ),
-    );
-  }
-
   /** A view that containerd's garbage collection leaves alone; `ctr snapshots view` makes none such. */
   async function view(stack: Stack, key: string, parent: string): Promise<void> {
     const socketPath = join(stack.directory, 'c/containerd.sock');
@@ -111,7 +100,7 @@ describe('complete forms', function () {
     };
     await check();
     await stack.daemon.stop();
-    await startAgain(stack);
+    await stack.startDaemon();
     await check();
     await until('the form is checked', async () =>
       / complete .* complete +yes/.test(await stack.mustCli('status')),
@@ -174,7 +163,7 @@ describe('complete forms', function () {
       for (const root of roots) await assertWhole(root);
       const exec = ['tasks', 'exec', '--exec-id', 'sum', CONTAINER, '/bin/sha256sum', '/large/random'];
       assert.match(await containerd.ctr(...exec), /^[0-9a-f]{64} /);
-      await startAgain(stack);
+      await stack.startDaemon();
       assert.equal((await status(stack)).images[0]?.mounted, true);
       await assertWhole(await mount(stack, 'held'));
     });
@@ -214,7 +203,7 @@ describe('complete forms', function () {
       assert.deepEqual(mounted(), []);
       const exec = ['tasks', 'exec', '--exec-id', 'after', CONTAINER, '/bin/cat', '/gone/back'];
       assert.equal(await stack.containerd.ctr(...exec), 'came back');
-      await startAgain(stack);
+      await stack.startDaemon();
       assert.ok(mounted().length > 0);
     });
 

@@ -132,6 +132,7 @@ export class Stack implements AsyncDisposable {
     );
   }
 
+  /** Fulfils when the daemon answers; containerd, where it runs, tries within three seconds to reach a new one. */
   async startDaemon(): Promise<void> {
     this.#daemon = await Server.start(
       {
@@ -144,8 +145,13 @@ export class Stack implements AsyncDisposable {
         ],
         logFile: join(this.directory, 'daemon.log'),
       },
-      async () => (await this.cli('status')).code === 0,
+      async () => (await this.cli('status')).code === 0 && (await this.#isReachable()),
     );
+  }
+
+  async #isReachable(): Promise<boolean> {
+    if (this.#containerd === undefined) return true;
+    return (await this.#containerd.tryCtr(['snapshots', '--snapshotter', 'starlight', 'ls'])).code === 0;
   }
 
   /** Runs `ctr-starlight` against this daemon, whatever its exit code. */

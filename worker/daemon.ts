@@ -1,6 +1,6 @@
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
+import { makeDirectory } from '../schemas/disk/make-directory.ts';
 import type { ChainId } from '../schemas/oci/chain-id.ts';
 import { readClientTls } from '../schemas/tls/client-tls.ts';
 import { hostPlatform } from '../schemas/oci/platform.ts';
@@ -76,7 +76,7 @@ async function wire(options: DaemonOptions, steps: ShutdownStep[]): Promise<void
   const closing = (name: string, close: ShutdownStep['close']): void => void steps.unshift({ name, close });
   const url = config.proxy.url.replace(/\/$/, '');
 
-  await mkdir(root, { recursive: true, mode: 0o700 });
+  await makeDirectory(root, 0o700);
   const catalogue = new Catalogue(join(root, 'images.db')); // also the lock on the root: so it is first
   closing('catalogue', async () => catalogue.close());
   const health = new HealthServer(); // from here on it is alive, and ready once all the rest is

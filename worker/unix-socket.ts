@@ -1,6 +1,7 @@
-import { chmod, lstat, mkdir, mkdtemp, rename, rm, rmdir, unlink } from 'node:fs/promises';
+import { chmod, lstat, mkdtemp, rename, rm, rmdir, unlink } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { dirname, join } from 'node:path';
+import { makeDirectory } from '../schemas/disk/make-directory.ts';
 import { isMissing } from '../schemas/process/system-error.ts';
 
 /** Longest path of a Unix socket in bytes (sun_path less its NUL, unix(7)). */
@@ -25,7 +26,7 @@ export async function openSocket(
   listen: (draft: string) => Promise<unknown>,
 ): Promise<UnixSocket> {
   const directory = dirname(path);
-  await mkdir(directory, { recursive: true, mode: 0o755 });
+  await makeDirectory(directory, 0o755);
   await assertReplaceable(path);
   const drafts = await mkdtemp(join(directory, '.s'));
   const draft = join(drafts, 's');

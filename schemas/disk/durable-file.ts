@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { constants } from 'node:fs';
-import { mkdir, open, rename, rm } from 'node:fs/promises';
+import { open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { makeDirectory } from './make-directory.ts';
 
 export interface DurableFileOptions {
   /** Where the file grows, on the same file system; beside its place by default. Made when missing. */
@@ -33,8 +34,8 @@ export async function writeDurably(
   source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   { temporaryDir = dirname(path), mode = 0o644, signal }: DurableFileOptions = {},
 ): Promise<void> {
-  await mkdir(dirname(path), { recursive: true });
-  await mkdir(temporaryDir, { recursive: true });
+  await makeDirectory(dirname(path));
+  await makeDirectory(temporaryDir);
   const temporary = join(temporaryDir, `.${randomUUID()}.tmp`);
   try {
     const file = await open(temporary, 'wx', mode);

@@ -1,6 +1,7 @@
-import { mkdir, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeDurably } from '../disk/durable-file.ts';
+import { makeDirectory } from '../disk/make-directory.ts';
 import { ANNOTATION } from '../oci/annotations.ts';
 import type { Digest } from '../oci/digest.ts';
 import { type Descriptor, type Index, parseIndex } from '../oci/types.ts';
@@ -70,7 +71,7 @@ export class LayoutSink implements ImageSink {
   }
 
   async #name(descriptor: Descriptor, tag: string | undefined, signal: AbortSignal): Promise<void> {
-    await mkdir(this.#directory, { recursive: true });
+    await makeDirectory(this.#directory);
     await writeDurably(join(this.#directory, 'oci-layout'), [LAYOUT_FILE], { signal });
     const index = await this.#readIndex();
     const others = index.manifests.filter((one) =>

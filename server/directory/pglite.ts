@@ -1,7 +1,7 @@
-import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { PGlite, types } from '@electric-sql/pglite';
 import { DirectoryError } from '../../extensions/starlight/directory.ts';
+import { makeDirectory } from '../../schemas/disk/make-directory.ts';
 import { DirectoryLock } from './directory-lock.ts';
 import { emptyCluster, makeCluster } from './new-cluster.ts';
 import type { Sql, SqlDatabase, SqlParameter } from './sql.ts';
@@ -47,7 +47,7 @@ export async function openPglite(path?: string): Promise<SqlDatabase> {
   let database: PGlite;
   try {
     if (path !== undefined) {
-      await mkdir(dirname(path), { recursive: true });
+      await makeDirectory(dirname(path));
       lock = await DirectoryLock.take(`${path}.lock`);
       await makeCluster(path);
     }

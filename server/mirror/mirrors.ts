@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { makeDirectory } from '../../schemas/disk/make-directory.ts';
 import { digestHex, digestOf } from '../../schemas/oci/digest.ts';
 import type { MirrorConfig } from '../config.ts';
 import { DirectoryLock } from '../directory/directory-lock.ts';
@@ -48,7 +48,7 @@ export class Mirrors {
   /** @throws {Error} where the directory cannot be used, or another process uses it. */
   static async open(config: MirrorConfig, log: StoreLog): Promise<Mirrors> {
     if (config.maxBytes === 0) return new Mirrors(config, log, undefined);
-    await mkdir(config.dir, { recursive: true, mode: 0o700 });
+    await makeDirectory(config.dir, 0o700);
     try {
       return new Mirrors(config, log, await DirectoryLock.take(join(config.dir, 'lock')));
     } catch (cause) {

@@ -186,6 +186,11 @@ describe('ctr-starlight convert', function () {
       /error: cannot write to .*oci-layout\/x: ENOTDIR/,
     ],
     [
+      'a destination where no directory can be made',
+      (dir) => [`oci:${dir}/source:v1`, 'oci:/proc/starlight/x:v1'],
+      /error: cannot write to \/proc\/starlight\/x: ENOENT: .*'\/proc\/starlight'/,
+    ],
+    [
       'a registry that is not there',
       (dir) => [`oci:${dir}/source:v1`, '127.0.0.1:1/a:b'],
       /cannot reach 127\.0\.0\.1:1/,

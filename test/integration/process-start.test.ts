@@ -59,6 +59,21 @@ describe('a process that cannot start', function () {
       /^starlight-proxy: cannot start: the directory database does not answer: connect ECONNREFUSED /,
     ],
     [
+      'a registry where no directory can be made',
+      () => ['starlight-proxy', '--storage-dir', '/proc/starlight/registry'],
+      /^starlight-proxy: cannot start: the registry's directory \S+ cannot be used: ENOENT: .*'\/proc\/starlight'$/,
+    ],
+    [
+      'a database where no directory can be made',
+      () => ['starlight-proxy', ...proxy().slice(1, 5), '--database-dir', '/proc/starlight/database'],
+      /^starlight-proxy: cannot start: cannot open the database in \S+: ENOENT: .*'\/proc\/starlight'$/,
+    ],
+    [
+      'a mirror where no directory can be made',
+      () => proxy('--mirror-dir', '/proc/starlight', '--mirror-max-bytes', '1000000'),
+      /^starlight-proxy: cannot start: ENOENT: .*'\/proc\/starlight'$/,
+    ],
+    [
       'a certificate that is missing',
       () => proxy('--tls-cert-file', '/nope.pem', '--tls-key-file', '/nope.key'),
       /^starlight-proxy: cannot start: tls\.certFile: ENOENT: .*'\/nope\.pem'$/,
@@ -72,6 +87,21 @@ describe('a process that cannot start', function () {
       'a root below a file',
       () => daemon('--root', join(home, 'file/root')),
       /^starlight-daemon: cannot start: ENOTDIR: not a directory, mkdir /,
+    ],
+    [
+      'a root where no directory can be made',
+      () => daemon('--root', '/proc/starlight/root'),
+      /^starlight-daemon: cannot start: ENOENT: .*'\/proc\/starlight'$/,
+    ],
+    [
+      'a socket where no directory can be made',
+      () =>
+        [
+          ...daemon('--root', join(home, 'worker')),
+          '--snapshotter-socket',
+          '/proc/starlight/s.sock',
+        ].toSpliced(1, 2),
+      /^starlight-daemon: cannot start: ENOENT: .*'\/proc\/starlight'$/,
     ],
     [
       'a catalogue that is none',

@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { access, mkdir } from 'node:fs/promises';
+import { access } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { Endpoint, HeaderList, Registry, RegistryAnswer, RegistryRequest } from '../registry.ts';
 import { RegistryError } from '../registry-error.ts';
@@ -9,6 +9,7 @@ import { answerReferrers, answerTags } from './answer-list.ts';
 import { answerManifest } from './answer-manifest.ts';
 import { answerUpload, answerUploads } from './answer-upload.ts';
 import { Blobs } from './blobs.ts';
+import { makeDirectory } from '../../../schemas/disk/make-directory.ts';
 import { errorCode } from '../../../schemas/process/system-error.ts';
 import { LayoutIndexes } from './layout-index.ts';
 import { Manifests } from './manifests.ts';
@@ -61,7 +62,7 @@ export class EmbeddedRegistry implements Registry {
   /** @throws {Error} where the directory cannot be made or written to. */
   async ready(): Promise<void> {
     try {
-      await mkdir(this.#root, { recursive: true });
+      await makeDirectory(this.#root);
       await access(this.#root, constants.R_OK | constants.W_OK | constants.X_OK);
     } catch (cause) {
       throw new Error(`the registry's directory ${this.#root} cannot be used`, { cause });

@@ -43,7 +43,7 @@ export class LayoutSource implements ImageSource {
         cause,
       });
     }
-    return verified(createReadStream(path, { signal, highWaterMark: 256 * 1024 }), descriptor);
+    return verified(contents(path, signal), descriptor);
   }
 
   async referrers(subject: Digest, signal: AbortSignal): Promise<readonly Descriptor[]> {
@@ -76,6 +76,11 @@ export class LayoutSource implements ImageSource {
     }
     return only;
   }
+}
+
+/** Opened only by who reads it: a stream that is aborted while nobody listens ends the process. */
+async function* contents(path: string, signal: AbortSignal): AsyncGenerator<Uint8Array, void> {
+  yield* createReadStream(path, { signal, highWaterMark: 256 * 1024 });
 }
 
 /** A list of referrers under its fallback tag is no image that somebody means without naming it. */

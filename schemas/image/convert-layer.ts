@@ -1,13 +1,11 @@
-import { createReadStream } from 'node:fs';
-import { open, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { ScratchFile } from '../disk/scratch-file.ts';
 import { writeEstargzLayer } from '../layer/estargz-layer.ts';
 import { LayerError } from '../layer/layer-error.ts';
 import { openLayer } from '../layer/decompress.ts';
 import { type ScannedLayer, scanLayer } from '../layer/scan-layer.ts';
 import { writeSeekableLayer } from '../layer/seekable-layer.ts';
 import { ANNOTATION } from '../oci/annotations.ts';
-import { type Digest, Digester, digestHex } from '../oci/digest.ts';
+import { type Digest, Digester } from '../oci/digest.ts';
 import { MEDIA_TYPE } from '../oci/media-types.ts';
 import type { Descriptor } from '../oci/types.ts';
 import { encodeLayerToc } from '../toc/layer-codec.ts';
@@ -35,7 +33,7 @@ export interface LayerConversion {
   readonly source: ImageSource;
   readonly sink: ImageSink;
   readonly estargz: boolean;
-  /** Of our own; the layer lies in it until it has been sent. */
+  /** A directory on whose file system the layer lies, without a name, until it has been sent. */
   readonly scratch: string;
   readonly listener: ConvertListener;
 }
@@ -60,10 +58,10 @@ export async function convertLayer(
   layer: Descriptor,
   signal: AbortSignal,
 ): Promise<ConvertedLayer> {
-  const path = join(conversion.scratch, digestHex(layer.digest));
+  await using file = await onDisk(conversion.scratch, () => ScratchFile.open(conversion.scratch));
   try {
     const sourceDiff = new Digester();
-    const scanned = await rewrite(conversion, layer, path, sourceDiff, signal);
+    const scanned = await rewrite(conversion, layer, file, sourceDiff, signal);
     const sourceDiffId = sourceDiff.digest();
     if (!conversion.estargz && scanned.diffId !== sourceDiffId) {
       throw new Error(`the tar stream of ${layer.digest} came out changed`); // a bug, not a fault of the input
@@ -74,11 +72,7 @@ export async function convertLayer(
       sizeBytes: scanned.sizeBytes,
       annotations: annotationsOf(scanned),
     };
-    const put = await conversion.sink.putBlob(
-      describeLayer(layer, found),
-      () => createReadStream(path),
-      signal,
-    );
+    const put = await conversion.sink.putBlob(describeLayer(layer, found), () => file.bytes(), signal);
     const toc = encodeLayerToc(scanned.toc);
     const converted = { ...found, sourceDiffId, diffId: scanned.diffId, toc, put };
     conversion.listener.layerDone?.(converted);
@@ -90,15 +84,13 @@ export async function convertLayer(
     throw new ImageError({ kind: damaged ? 'malformed' : 'unsupported', what }, `${what}: ${error.message}`, {
       cause: error,
     });
-  } finally {
-    await rm(path, { force: true });
   }
 }
 
 async function rewrite(
   { source, estargz, listener, scratch }: LayerConversion,
   layer: Descriptor,
-  path: string,
+  file: ScratchFile,
   sourceDiff: Digester,
   signal: AbortSignal,
 ): Promise<ScannedLayer> {
@@ -119,18 +111,13 @@ async function rewrite(
     }
   };
   const members = (estargz ? writeEstargzLayer : writeSeekableLayer)(digested(), signal);
-  const file = await onDisk(scratch, () => open(path, 'wx'));
-  try {
-    const written = async function* (): AsyncGenerator<Uint8Array, void> {
-      for await (const bytes of members) {
-        await onDisk(scratch, () => file.appendFile(bytes));
-        yield bytes;
-      }
-    };
-    return await scanLayer(written(), signal);
-  } finally {
-    await file.close();
-  }
+  const written = async function* (): AsyncGenerator<Uint8Array, void> {
+    for await (const bytes of members) {
+      await onDisk(scratch, () => file.append(bytes));
+      yield bytes;
+    }
+  };
+  return await scanLayer(written(), signal);
 }
 
 function annotationsOf(scanned: ScannedLayer): Record<string, string> {

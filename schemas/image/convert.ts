@@ -1,6 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import type { Digest } from '../oci/digest.ts';
 import { isIndexType, isManifestType } from '../oci/media-types.ts';
 import { formatPlatform, platformMatches } from '../oci/platform.ts';
@@ -20,7 +18,6 @@ import { copyManifest, copyToc } from './copy-manifest.ts';
 import type { ImageSink, ImageSource, ManifestDocument } from './image-endpoint.ts';
 import { ImageError } from './image-error.ts';
 import { IMAGE_LIMIT } from './limits.ts';
-import { onDisk } from './on-disk.ts';
 import { recognise } from './recognise.ts';
 import { jsonDocument } from './referrers-index.ts';
 import { readAll } from './verify-stream.ts';
@@ -61,10 +58,9 @@ export async function convert(
   options: ConvertOptions,
   signal: AbortSignal,
 ): Promise<Conversion> {
-  const scratch = await onDisk(tmpdir(), () => mkdtemp(join(tmpdir(), 'starlight-convert-')));
   try {
     const { estargz = false, listener = {} } = options;
-    const converter = new ImageConverter({ source, sink, estargz, scratch, listener });
+    const converter = new ImageConverter({ source, sink, estargz, scratch: tmpdir(), listener });
     const run = new Run(source, sink, { ...options, estargz }, converter);
     const root = await run.document(await source.manifest(signal), 0, undefined, signal);
     if (root === undefined) throw run.noPlatform();
@@ -75,8 +71,6 @@ export async function convert(
     throw new ImageError({ kind: 'malformed', what: source.name }, `${source.name}: ${error.message}`, {
       cause: error,
     });
-  } finally {
-    await rm(scratch, { recursive: true, force: true });
   }
 }
 

@@ -143,6 +143,20 @@ describe('ctr-starlight convert', function () {
     await assert.rejects(readdir(target), { code: 'ENOENT' });
   });
 
+  it('SIGKILL in the middle leaves no scratch files either', async () => {
+    const large = join(scratch, 'killed');
+    makeLayout(large, [{ tag: 'v1', layers: [[file('a', randomBytes(60_000_000))]] }]);
+    const TMPDIR = join(scratch, 'killed-tmp');
+    await mkdir(TMPDIR);
+    const child = spawn('bin/ctr-starlight', ['convert', `oci:${large}:v1`, `oci:${scratch}/never:v1`], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      env: { ...process.env, TMPDIR },
+    });
+    child.stderr.once('data', () => child.kill('SIGKILL')); // the first line of its progress
+    assert.deepEqual(await once(child, 'exit'), [null, 'SIGKILL']);
+    assert.deepEqual(await readdir(TMPDIR), []);
+  });
+
   it('ends without scratch files when nobody reads its output any more', async () => {
     const large = join(scratch, 'layers');
     const layers = Array.from({ length: 5 }, (_, row) => [file(`${row}`, randomBytes(15_000_000))]);

@@ -99,7 +99,7 @@ function hintOf({ fault }: ImageError): { hint?: string } {
   if (fault.kind === 'unauthorized' || fault.kind === 'denied') {
     return { hint: 'log in with docker login or podman login' };
   }
-  if (fault.kind === 'disk' && fault.directory.startsWith(tmpdir())) {
+  if (fault.kind === 'disk' && fault.directory === tmpdir()) {
     return { hint: 'layers lie there until they have been sent: TMPDIR names another place' };
   }
   return {};

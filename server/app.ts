@@ -1,7 +1,7 @@
 import Koa, { type Middleware } from 'koa';
 import { isConnectionLost } from '../schemas/process/system-error.ts';
 import { type DistributionOptions, distributionRoutes } from './distribution/distribution-routes.ts';
-import { type HealthOptions, healthRoutes } from './health.ts';
+import { type Health, healthRoutes } from './health.ts';
 import type { Logger } from './log.ts';
 import type { Registry } from './registry/registry.ts';
 import { RegistryError } from './registry/registry-error.ts';
@@ -17,7 +17,7 @@ export interface AppOptions {
    * `errors.ts` says.
    */
   readonly routes: readonly Middleware<RequestState>[];
-  readonly health: HealthOptions;
+  readonly health: Health;
   readonly logger: Logger;
   /** Monotonic. */
   readonly nowMs: () => number;

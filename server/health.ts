@@ -1,12 +1,19 @@
 import type { Middleware } from 'koa';
-import { whenAborted } from '../schemas/concurrency/when-aborted.ts';
+import { SingleFlight } from '../schemas/concurrency/single-flight.ts';
+import type { Metric } from './metrics.ts';
 
 /** How long one check may take before it counts as failed. */
 const CHECK_LIMIT_MS = 3_000;
 
-/** Something without which requests cannot be served. */
+/** Something that requests are served with. */
 export interface ReadinessCheck {
+  /** Lower case letters: it is part of a metric's name. */
   readonly name: string;
+  /**
+   * True: without it registry traffic cannot be served. False: that goes on without it, and a replica which is as well
+   * off as the others must not be taken away from clients that know nothing of Starlight.
+   */
+  readonly required: boolean;
   /** Rejects where it is not ready. Its message goes to the log only. */
   check(signal: AbortSignal): Promise<void>;
 }
@@ -15,14 +22,70 @@ export interface HealthOptions {
   readonly checks: readonly ReadinessCheck[];
   /** True from SIGTERM on: no new requests are wanted. */
   readonly draining: () => boolean;
-  readonly onFailure: (check: string, error: unknown) => void;
+  /** Told when a check fails that did not before, with why, and when it passes again. */
+  readonly onChange: (check: string, error?: unknown) => void;
 }
 
-/**
- * `/healthz`: 200 as long as the process runs. `/readyz`: 200 if every check passes and the process is not about
- * to end, else 503; the answer names each check.
- */
-export function healthRoutes({ checks, draining, onFailure }: HealthOptions): Middleware {
+/** What `/readyz` tells; by 503 unless it is `ok` or `degraded`. */
+export interface Readiness {
+  readonly status: 'ok' | 'degraded' | 'failed' | 'draining';
+  readonly checks: Readonly<Record<string, 'ok' | 'failed'>>;
+}
+
+/** Whether the process may be sent requests, found out anew each time it is asked. */
+export class Health {
+  readonly #options: HealthOptions;
+  readonly #flights = new SingleFlight<void>();
+  /** Those that failed when they were last asked. */
+  readonly #failed = new Set<string>();
+
+  constructor(options: HealthOptions) {
+    this.#options = options;
+  }
+
+  async readiness(): Promise<Readiness> {
+    const { checks, draining } = this.#options;
+    const results = await Promise.all(
+      checks.map(async (one) => ({ ...one, result: (await this.#passes(one)) ? 'ok' : 'failed' }) as const),
+    );
+    const failed = results.filter(({ result }) => result === 'failed');
+    return {
+      status: draining()
+        ? 'draining'
+        : failed.some(({ required }) => required)
+          ? 'failed'
+          : failed.length > 0
+            ? 'degraded'
+            : 'ok',
+      checks: Object.fromEntries(results.map(({ name, result }) => [name, result])),
+    };
+  }
+
+  /** One for each check: 1 while it passes. */
+  get metrics(): readonly Metric[] {
+    return this.#options.checks.map((one) => ({
+      name: `starlight_${one.name}_up`,
+      help: `1 while the check "${one.name}" of /readyz passes, 0 while it fails.`,
+      type: 'gauge',
+      value: async () => ((await this.#passes(one)) ? 1 : 0),
+    }));
+  }
+
+  async #passes({ name, check }: ReadinessCheck): Promise<boolean> {
+    try {
+      await this.#flights.run(name, check, AbortSignal.timeout(CHECK_LIMIT_MS));
+      if (this.#failed.delete(name)) this.#options.onChange(name);
+      return true;
+    } catch (error) {
+      if (!this.#failed.has(name)) this.#options.onChange(name, error);
+      this.#failed.add(name);
+      return false;
+    }
+  }
+}
+
+/** `/healthz`: 200 as long as the process runs. `/readyz`: 200 or 503, and {@link Readiness}. */
+export function healthRoutes(health: Health): Middleware {
   return async (ctx, next) => {
     if (ctx.path !== '/healthz' && ctx.path !== '/readyz') return next();
     if (ctx.method !== 'GET' && ctx.method !== 'HEAD') {
@@ -35,23 +98,8 @@ export function healthRoutes({ checks, draining, onFailure }: HealthOptions): Mi
       ctx.body = { status: 'ok' };
       return;
     }
-    const results = await Promise.all(
-      checks.map(async ({ name, check }) => {
-        try {
-          const limit = AbortSignal.timeout(CHECK_LIMIT_MS);
-          await Promise.race([check(limit), whenAborted(limit)]);
-          return [name, 'ok'] as const;
-        } catch (error) {
-          onFailure(name, error);
-          return [name, 'failed'] as const;
-        }
-      }),
-    );
-    const failed = results.some(([, result]) => result !== 'ok');
-    ctx.status = failed || draining() ? 503 : 200;
-    ctx.body = {
-      status: draining() ? 'draining' : failed ? 'failed' : 'ok',
-      checks: Object.fromEntries(results),
-    };
+    const readiness = await health.readiness();
+    ctx.status = readiness.status === 'ok' || readiness.status === 'degraded' ? 200 : 503;
+    ctx.body = readiness;
   };
 }

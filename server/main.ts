@@ -7,10 +7,12 @@ import { shutDown, terminationSignal } from '../schemas/process/shutdown.ts';
 import { createApp } from './app.ts';
 import { checkServerConfig, ENV_PREFIX, type ServerConfig, ServerConfigSchema } from './config.ts';
 import { exposures } from './exposure.ts';
+import { Health } from './health.ts';
 import { type HttpServer, listen } from './http-server.ts';
 import { limitRequests } from './limits/limit-requests.ts';
 import { PushRelay } from './jobs/push-relay.ts';
 import { createLogger, type Logger } from './log.ts';
+import { metricsRoute } from './metrics.ts';
 import type { Part } from './part.ts';
 import { registryPart } from './registry-part.ts';
 import { FileSender } from './sendfile/file-sender.ts';
@@ -42,15 +44,24 @@ async function start(config: ServerConfig, logger: Logger): Promise<Running> {
   // What is encrypted has to pass through this process.
   const files = tls === undefined ? await openFileSender(config, logger) : undefined;
   let server: HttpServer | undefined;
+  const health = new Health({
+    checks: parts.flatMap((part) => part.checks),
+    draining: () => server?.draining() === true,
+    onChange: (check, error) => {
+      if (error === undefined) logger.info({ check }, 'a check passes again');
+      else logger.warn({ check, err: error }, 'a check fails');
+    },
+  });
+  const metrics = [...health.metrics, ...parts.flatMap((part) => part.metrics ?? [])];
   const app = createApp({
     registry: registry.registry,
     distribution: files === undefined ? {} : { files },
-    routes: [limitRequests(config.limits, nowMs), ...parts.flatMap((part) => part.routes)],
-    health: {
-      checks: parts.flatMap((part) => part.checks),
-      draining: () => server?.draining() === true,
-      onFailure: (check, error) => logger.warn({ check, err: error }, 'not ready'),
-    },
+    routes: [
+      limitRequests(config.limits, nowMs),
+      metricsRoute(metrics),
+      ...parts.flatMap((part) => part.routes),
+    ],
+    health,
     logger,
     nowMs,
   });

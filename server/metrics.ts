@@ -5,7 +5,7 @@ export interface Metric {
   readonly name: string;
   readonly help: string;
   readonly type: 'counter' | 'gauge';
-  readonly value: () => number;
+  readonly value: () => number | Promise<number>;
 }
 
 /** Prometheus' text format (its documentation, "Exposition formats"). */
@@ -21,16 +21,17 @@ export function metricsRoute(metrics: readonly Metric[]): Middleware {
       return;
     }
     ctx.set('Cache-Control', 'no-store');
-    ctx.body = metricsText(metrics);
+    ctx.body = await metricsText(metrics);
     ctx.set('Content-Type', CONTENT_TYPE);
   };
 }
 
-export function metricsText(metrics: readonly Metric[]): string {
-  const lines = metrics.flatMap(({ name, help, type, value }) => [
+export async function metricsText(metrics: readonly Metric[]): Promise<string> {
+  const values = await Promise.all(metrics.map(async ({ value }) => await value()));
+  const lines = metrics.flatMap(({ name, help, type }, row) => [
     `# HELP ${name} ${help.replaceAll('\\', '\\\\').replaceAll('\n', '\\n')}`,
     `# TYPE ${name} ${type}`,
-    `${name} ${value()}`,
+    `${name} ${values[row]}`,
   ]);
   return lines.map((line) => `${line}\n`).join('');
 }

@@ -8,7 +8,6 @@ import { embeddedJobRegistry, upstreamJobRegistry } from './jobs/open-job-regist
 import type { PushListener } from './jobs/push-relay.ts';
 import { PushWatch } from './jobs/push-watch.ts';
 import type { Logger } from './log.ts';
-import { metricsRoute } from './metrics.ts';
 import { Mirrors } from './mirror/mirrors.ts';
 import type { Part } from './part.ts';
 import { EmbeddedReader } from './registry/embedded/embedded-reader.ts';
@@ -89,7 +88,8 @@ export async function registryPart(
     },
     upstreams: upstreamList(plans),
     jobRegistries: new Map(fronted.map(({ key, jobs }) => [key, jobs])),
-    routes: [metricsRoute(mirrors.metrics)],
+    routes: [],
+    metrics: mirrors.metrics,
     checks: fronted.flatMap(({ checks }) => checks),
     closing: [...fronted.flatMap(({ closing }) => closing), { name: 'mirror', close: () => mirrors.close() }],
     reloading: fronted.flatMap(({ reloading }) => reloading ?? []),
@@ -136,7 +136,7 @@ async function openEmbedded(config: ServerConfig, logger: Logger): Promise<Front
   const sweeping = { name: 'uploads', close: () => sweep[Symbol.asyncDispose]() };
   const reader = new EmbeddedReader(registry);
   const common = {
-    checks: [{ name: 'storage', check: () => registry.ready() }],
+    checks: [{ name: 'storage', required: true, check: () => registry.ready() }],
     jobs: embeddedJobRegistry(config.storage.dir, registry, reader),
   };
   if (access === undefined) return { ...common, registry, reader, closing: [sweeping] };

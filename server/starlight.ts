@@ -1,4 +1,3 @@
-import type { Middleware } from 'koa';
 import type { BundleCache } from '../extensions/starlight/bundle-cache.ts';
 import { DeltaService } from '../extensions/starlight/delta.ts';
 import { ImageStore } from '../extensions/starlight/image-store.ts';
@@ -6,27 +5,19 @@ import { Ingester, type IngestEvent } from '../extensions/starlight/ingest.ts';
 import { JOB_LIMITS } from '../extensions/starlight/jobs/job-queue.ts';
 import { Reporter } from '../extensions/starlight/report.ts';
 import { starlightRoutes } from '../extensions/starlight/routes.ts';
-import type { ShutdownStep } from '../schemas/process/shutdown.ts';
 import { MemoryBundleCache } from './cache/memory-cache.ts';
 import { RedisBundleCache } from './cache/redis-cache.ts';
 import type { ServerConfig } from './config.ts';
 import { openStores, type Stores } from './directory/open.ts';
-import type { ReadinessCheck } from './health.ts';
 import { jobsPart } from './jobs/jobs-part.ts';
 import type { PushRelay } from './jobs/push-relay.ts';
 import type { Logger } from './log.ts';
+import type { Part } from './part.ts';
 import type { RegistryPart } from './registry-part.ts';
-import type { RequestState } from './request-state.ts';
 import { ownVersion } from './version.ts';
 
 /** Unpacked images that are kept in memory, all together. */
 const IMAGES_BYTES = 256 * 1024 * 1024;
-
-export interface StarlightPart {
-  readonly routes: readonly Middleware<RequestState>[];
-  readonly checks: readonly ReadinessCheck[];
-  readonly closing: readonly ShutdownStep[];
-}
 
 /** Wires the Starlight extension: its directory, its cache, and its routes over the registries that are fronted. */
 export async function starlightPart(
@@ -39,9 +30,9 @@ export async function starlightPart(
   }: Pick<RegistryPart, 'repositories' | 'upstreams' | 'jobRegistries' | 'mayDiscover'>,
   pushes: PushRelay,
   logger: Logger,
-): Promise<StarlightPart> {
+): Promise<Part> {
   const { directory, jobs: queue } = await openStoresOf(config, logger);
-  const cache = openCache(config, logger);
+  const { cache, checks } = openCache(config, logger);
   const images = new ImageStore(directory, IMAGES_BYTES);
   const ingester = new Ingester({
     directory,
@@ -68,7 +59,7 @@ export async function starlightPart(
       }),
       ...jobs.routes,
     ],
-    checks: [{ name: 'directory', check: (signal) => directory.ping(signal) }],
+    checks: [{ name: 'directory', required: false, check: (signal) => directory.ping(signal) }, ...checks],
     closing: [
       { name: 'directory', close: () => directory.close() },
       { name: 'cache', close: () => cache.close() },
@@ -87,11 +78,18 @@ async function openStoresOf({ database, events }: ServerConfig, logger: Logger):
   return await openStores({ kind: 'postgres', url, maxConnections, onIdleError }, store);
 }
 
-function openCache({ cache }: ServerConfig, logger: Logger): BundleCache {
+function openCache(
+  { cache }: ServerConfig,
+  logger: Logger,
+): Pick<Part, 'checks'> & { readonly cache: BundleCache } {
   const limits = { maxBytes: cache.maxBytes, maxValueBytes: cache.maxBundleBytes, ttlMs: cache.ttlMs };
-  if (cache.redisUrl === undefined) return new MemoryBundleCache(limits);
+  if (cache.redisUrl === undefined) return { cache: new MemoryBundleCache(limits), checks: [] };
   const onError = (error: unknown) => logger.warn({ err: error }, 'the bundle cache does not answer');
-  return new RedisBundleCache({ ...limits, url: cache.redisUrl, onError });
+  const redis = new RedisBundleCache({ ...limits, url: cache.redisUrl, onError });
+  return {
+    cache: redis,
+    checks: [{ name: 'cache', required: false, check: (signal) => redis.ping(signal) }],
+  };
 }
 
 function logIngest(logger: Logger, { name, reference, durationMs, result, error }: IngestEvent): void {

@@ -70,6 +70,12 @@ export class RedisBundleCache implements BundleCache {
     return await this.#flights.run(key, (shared) => this.#fillOnce(key, make, shared), signal);
   }
 
+  /** Asks Redis itself, whatever the failures before. @throws where it does not answer */
+  async ping(signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    await this.#store.ping();
+  }
+
   async close(): Promise<void> {
     this.#store.close();
   }

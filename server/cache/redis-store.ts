@@ -125,6 +125,10 @@ export class RedisStore {
     await this.#redis.eval(UNLOCK, 1, lockKey(key), token);
   }
 
+  async ping(): Promise<void> {
+    await this.#redis.ping();
+  }
+
   close(): void {
     this.#redis.disconnect();
   }

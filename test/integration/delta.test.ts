@@ -17,6 +17,7 @@ import { makeLayout } from '../support/images.ts';
 import { type PostgresServer, startPostgres } from '../support/postgres.ts';
 import { ProxyProcess } from '../support/proxy-process.ts';
 import { type RedisServer, startRedis } from '../support/redis.ts';
+import { until } from '../support/until.ts';
 import { directory, file, hardlink, symlink, type TarEntry, whiteout } from '../support/tar.ts';
 
 const run = promisify(execFile);
@@ -329,16 +330,41 @@ describe('delta bundles from two replicas on PostgreSQL and Redis', function () 
     assert.equal([...contents.keys()][0], digestOf(contentsOf('v1')['lib/large'] ?? ''));
   });
 
-  it('answer without Redis, and say when the database is away', async () => {
+  it('answer without Redis; registry traffic goes on without the database, and they say what is away', async () => {
     const before = await bundle(urls()[0] ?? '', `to=${NAME}:v1`);
+    const url = urls()[0] ?? '';
+    const ready = async () => {
+      const answer = await fetch(`${url}/readyz`);
+      return [answer.status, await answer.json()];
+    };
+    const plain = async () => {
+      const answer = await fetch(`${url}/v2/${NAME}/manifests/v1`, {
+        headers: { accept: MEDIA_TYPE.ociManifest },
+      });
+      assert.equal(answer.status, 200);
+      const [layer] = parseManifest(new Uint8Array(await answer.arrayBuffer())).layers;
+      const blob = await fetch(`${url}/v2/${NAME}/blobs/${layer?.digest}`);
+      return digestOf(new Uint8Array(await blob.arrayBuffer())) === layer?.digest;
+    };
+    const ok = { directory: 'ok', cache: 'ok' };
+    assert.deepEqual(await ready(), [200, { status: 'ok', checks: ok }]);
     await redis.stop();
+    assert.deepEqual(await ready(), [200, { status: 'degraded', checks: { ...ok, cache: 'failed' } }]);
     for (const url of urls()) assert.deepEqual((await bundle(url, `to=${NAME}:v1`)).bytes, before.bytes);
     await postgres.stop();
-    const away = await fetch(`${urls()[0]}/starlight/delta?to=${NAME}:v1`);
-    assert.equal(away.status, 503);
-    assert.equal((await fetch(`${urls()[0]}/readyz`)).status, 503);
-    await postgres.start();
-    assert.equal((await fetch(`${urls()[0]}/readyz`)).status, 200);
+    assert.equal((await fetch(`${url}/starlight/delta?to=${NAME}:v1`)).status, 503);
+    assert.ok(await plain());
+    const none = { directory: 'failed', cache: 'failed' };
+    assert.deepEqual(await ready(), [200, { status: 'degraded', checks: none }]);
+    const metrics = await (await fetch(`${url}/metrics`)).text();
+    assert.match(metrics, /^starlight_directory_up 0$/m);
+    assert.match(metrics, /^starlight_cache_up 0$/m);
+    await Promise.all([postgres.start(), redis.start()]);
+    await until(
+      async () => ((await ready())[1] as { status: string }).status === 'ok' || undefined,
+      async () => JSON.stringify(await ready()),
+    );
+    assert.match(await (await fetch(`${url}/metrics`)).text(), /^starlight_directory_up 1$/m);
     assert.deepEqual((await bundle(urls()[1] ?? '', `to=${NAME}:v1`)).bytes, before.bytes);
   });
 });

@@ -7,15 +7,18 @@ import { pino } from 'pino';
 import { RegistryReadError, type RegistryReadFault } from '../../extensions/starlight/registry-reader.ts';
 import { type AppOptions, createApp } from '../../server/app.ts';
 import { errorAnswer, ociErrorOf } from '../../server/errors.ts';
+import { Health, type ReadinessCheck } from '../../server/health.ts';
 import { type HttpServer, listen } from '../../server/http-server.ts';
+import { metricsText } from '../../server/metrics.ts';
 import type { RegistryAnswer } from '../../server/registry/registry.ts';
 import { RegistryError } from '../../server/registry/registry-error.ts';
+import { healthy } from '../support/healthy.ts';
 
 const OPTIONS: AppOptions = {
   registry: { answer: () => Promise.resolve({ status: 200, headers: [['X-From', 'registry']] }) },
   distribution: {},
   routes: [],
-  health: { checks: [], draining: () => false, onFailure: () => undefined },
+  health: healthy,
   logger: pino({ level: 'silent' }),
   nowMs: () => 0,
 };
@@ -122,29 +125,69 @@ describe('createApp()', () => {
 });
 
 describe('health', () => {
-  const failing = { name: 'bad', check: () => Promise.reject(new Error('a secret')) };
-  const passing = { name: 'good', check: () => Promise.resolve() };
-  const ROWS: readonly (readonly [string, boolean, readonly (typeof passing)[], number, unknown])[] = [
-    ['/healthz', false, [failing], 200, { status: 'ok' }],
+  const GOOD = { name: 'good', required: true, check: () => Promise.resolve() };
+  const BAD = { name: 'bad', required: true, check: () => Promise.reject(new Error('a secret')) };
+  const AWAY = { ...BAD, name: 'away', required: false };
+  const ROWS: readonly (readonly [string, boolean, readonly ReadinessCheck[], number, unknown])[] = [
+    ['/healthz', false, [BAD], 200, { status: 'ok' }],
     ['/healthz', true, [], 200, { status: 'ok' }],
     ['/readyz', false, [], 200, { status: 'ok', checks: {} }],
-    ['/readyz', false, [passing], 200, { status: 'ok', checks: { good: 'ok' } }],
-    ['/readyz', false, [passing, failing], 503, { status: 'failed', checks: { good: 'ok', bad: 'failed' } }],
-    ['/readyz', true, [passing], 503, { status: 'draining', checks: { good: 'ok' } }],
+    ['/readyz', false, [GOOD], 200, { status: 'ok', checks: { good: 'ok' } }],
+    ['/readyz', false, [GOOD, AWAY], 200, { status: 'degraded', checks: { good: 'ok', away: 'failed' } }],
+    ['/readyz', false, [GOOD, BAD], 503, { status: 'failed', checks: { good: 'ok', bad: 'failed' } }],
+    ['/readyz', false, [AWAY, BAD], 503, { status: 'failed', checks: { away: 'failed', bad: 'failed' } }],
+    ['/readyz', true, [GOOD], 503, { status: 'draining', checks: { good: 'ok' } }],
+    ['/readyz', true, [AWAY], 503, { status: 'draining', checks: { away: 'failed' } }],
   ];
   for (const [path, draining, checks, status, body] of ROWS) {
     it(`answers ${path} by ${status} with ${checks.map((one) => one.name).join()}${draining ? ', draining' : ''}`, async () => {
-      const failures: string[] = [];
-      const health = { checks, draining: () => draining, onFailure: (name: string) => failures.push(name) };
+      const health = new Health({ checks, draining: () => draining, onChange: () => undefined });
       await withServer({ health }, async (url) => {
         const answer = await fetch(url + path);
         assert.equal(answer.status, status);
         assert.deepEqual(await answer.json(), body);
-        assert.deepEqual(failures, status === 503 && !draining ? ['bad'] : []);
         assert.equal((await fetch(url + path, { method: 'POST' })).status, 405);
       });
     });
   }
+
+  it('tells of a check that fails, and that passes again, once each', async () => {
+    const told: string[] = [];
+    let away: Error | undefined = new Error('gone');
+    const check = () => (away === undefined ? Promise.resolve() : Promise.reject(away));
+    const onChange = (name: string, error?: unknown) => void told.push(`${name} ${error}`);
+    const health = new Health({
+      checks: [{ name: 'a', required: false, check }],
+      draining: () => false,
+      onChange,
+    });
+    const up = async () => await metricsText(health.metrics);
+    for (let n = 0; n < 3; n += 1) assert.equal((await health.readiness()).status, 'degraded');
+    assert.match(await up(), /^starlight_a_up 0$/m);
+    assert.deepEqual(told, ['a Error: gone']);
+    away = undefined;
+    assert.match(await up(), /^starlight_a_up 1$/m);
+    assert.equal((await health.readiness()).status, 'ok');
+    assert.deepEqual(told, ['a Error: gone', 'a undefined']);
+  });
+
+  it('asks once for all who want to know at the same time', async () => {
+    let asked = 0;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const check = () => {
+      asked += 1;
+      return promise;
+    };
+    const health = new Health({
+      checks: [{ name: 'a', required: true, check }],
+      draining: () => false,
+      onChange: () => undefined,
+    });
+    const all = [health.readiness(), health.readiness(), metricsText(health.metrics)];
+    resolve();
+    await Promise.all(all);
+    assert.equal(asked, 1);
+  });
 });
 
 describe('HttpServer', () => {

@@ -4,6 +4,7 @@ import { type HttpServer, listen } from '../../server/http-server.ts';
 import type { Registry } from '../../server/registry/registry.ts';
 import { type Route, RouteTable } from '../../server/routing/route-table.ts';
 import { RoutingRegistry } from '../../server/routing/routing-registry.ts';
+import { healthy } from './healthy.ts';
 
 export interface LocalAppOptions {
   readonly namespace?: string;
@@ -28,7 +29,7 @@ export class LocalApp implements AsyncDisposable {
       registry: new RoutingRegistry(new RouteTable([{ route, registry }])),
       distribution: {},
       routes: [],
-      health: { checks: [], draining: () => false, onFailure: () => undefined },
+      health: healthy,
       logger: pino({ level: onLog === undefined ? 'silent' : 'info' }, { write: onLog ?? (() => undefined) }),
       nowMs: () => performance.now(),
     });

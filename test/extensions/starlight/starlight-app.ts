@@ -12,6 +12,7 @@ import { createApp } from '../../../server/app.ts';
 import { MemoryBundleCache } from '../../../server/cache/memory-cache.ts';
 import { upstreamList } from '../../../server/upstream/upstream-list.ts';
 import { type HttpServer, listen } from '../../../server/http-server.ts';
+import { healthy } from '../../support/healthy.ts';
 
 export interface StarlightAppOptions {
   readonly directory: Directory;
@@ -67,7 +68,7 @@ export class StarlightApp implements AsyncDisposable {
       registry: { answer: () => Promise.resolve({ status: 418, headers: [] }) },
       distribution: {},
       routes: [starlightRoutes({ repositories, upstreams, delta, ingester, reporter, token })],
-      health: { checks: [], draining: () => false, onFailure: () => undefined },
+      health: healthy,
       logger: pino({ level: 'silent' }),
       nowMs: () => performance.now(),
     });

@@ -8,6 +8,7 @@ import { DEFAULT_LIMITS, type LimitsConfig } from '../../../server/limits/config
 import { limitRequests } from '../../../server/limits/limit-requests.ts';
 import type { Registry } from '../../../server/registry/registry.ts';
 import { exchange, openSocket, rawCall, readToEnd } from '../../support/raw-http.ts';
+import { healthy } from '../../support/healthy.ts';
 
 /** Reads what is sent to it; a blob is endless. */
 const registry: Registry = {
@@ -36,7 +37,7 @@ describe('a proxy that is abused', () => {
       registry,
       distribution: {},
       routes: [limitRequests(all, () => nowMs)],
-      health: { checks: [], draining: () => false, onFailure: () => undefined },
+      health: healthy,
       logger: pino({ level: 'silent' }),
       nowMs: () => nowMs,
     });

@@ -13,6 +13,7 @@ import { digestOf } from '../../../../schemas/oci/digest.ts';
 import { createApp } from '../../../../server/app.ts';
 import { openStores } from '../../../../server/directory/open.ts';
 import { type HttpServer, listen } from '../../../../server/http-server.ts';
+import { healthy } from '../../../support/healthy.ts';
 
 const SIGNAL = new AbortController().signal;
 const SECRET = 'what webhooks know';
@@ -56,7 +57,7 @@ describe('/starlight/events, /starlight/jobs and /api/v1', function () {
         scannerRoutes({ intake, repositoryOf, secret, queue, version: '1.2.3', maxJsonBytes }),
         jobRoutes({ queue, stop: (id) => stopped.push(id), token }),
       ],
-      health: { checks: [], draining: () => false, onFailure: () => undefined },
+      health: healthy,
       logger: pino({ level: 'silent' }),
       nowMs: () => performance.now(),
     });

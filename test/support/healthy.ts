@@ -1,0 +1,4 @@
+import { Health } from '../../server/health.ts';
+
+/** For an application whose health is not what is tested. */
+export const healthy = new Health({ checks: [], draining: () => false, onChange: () => undefined });

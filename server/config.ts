@@ -105,6 +105,11 @@ export const ServerConfigSchema = Type.Object({
       default: 8,
       description: 'How many connections to PostgreSQL may be open at once.',
     }),
+    waitLimitMs: Ms(
+      60_000,
+      'At the start, a PostgreSQL that is away is waited for so long, while registry traffic is served; 0: not at all.',
+      0,
+    ),
   }),
   cache: Type.Object({
     redisUrl: Type.Optional(

@@ -20,15 +20,17 @@ export interface ReadinessCheck {
 
 export interface HealthOptions {
   readonly checks: readonly ReadinessCheck[];
+  /** True until everything has been opened once: a replica that cannot be, being set up wrongly, gets no traffic. */
+  readonly starting: () => boolean;
   /** True from SIGTERM on: no new requests are wanted. */
   readonly draining: () => boolean;
-  /** Told when a check fails that did not before, with why, and when it passes again. */
+  /** Told, once it has started, when a check fails that did not before, with why, and when it passes again. */
   readonly onChange: (check: string, error?: unknown) => void;
 }
 
 /** What `/readyz` tells; by 503 unless it is `ok` or `degraded`. */
 export interface Readiness {
-  readonly status: 'ok' | 'degraded' | 'failed' | 'draining';
+  readonly status: 'ok' | 'degraded' | 'failed' | 'starting' | 'draining';
   readonly checks: Readonly<Record<string, 'ok' | 'failed'>>;
 }
 
@@ -44,19 +46,13 @@ export class Health {
   }
 
   async readiness(): Promise<Readiness> {
-    const { checks, draining } = this.#options;
+    const { checks } = this.#options;
     const results = await Promise.all(
       checks.map(async (one) => ({ ...one, result: (await this.#passes(one)) ? 'ok' : 'failed' }) as const),
     );
     const failed = results.filter(({ result }) => result === 'failed');
     return {
-      status: draining()
-        ? 'draining'
-        : failed.some(({ required }) => required)
-          ? 'failed'
-          : failed.length > 0
-            ? 'degraded'
-            : 'ok',
+      status: this.#status(failed),
       checks: Object.fromEntries(results.map(({ name, result }) => [name, result])),
     };
   }
@@ -71,14 +67,23 @@ export class Health {
     }));
   }
 
+  #status(failed: readonly ReadinessCheck[]): Readiness['status'] {
+    const { starting, draining } = this.#options;
+    if (draining()) return 'draining';
+    if (starting()) return 'starting';
+    if (failed.some(({ required }) => required)) return 'failed';
+    return failed.length > 0 ? 'degraded' : 'ok';
+  }
+
   async #passes({ name, check }: ReadinessCheck): Promise<boolean> {
     try {
       await this.#flights.run(name, check, AbortSignal.timeout(CHECK_LIMIT_MS));
       if (this.#failed.delete(name)) this.#options.onChange(name);
       return true;
     } catch (error) {
-      if (!this.#failed.has(name)) this.#options.onChange(name, error);
+      if (this.#options.starting() || this.#failed.has(name)) return false;
       this.#failed.add(name);
+      this.#options.onChange(name, error);
       return false;
     }
   }

@@ -25,27 +25,29 @@ import { ownVersion } from './version.ts';
 const NAME = 'starlight-proxy';
 const nowMs = () => performance.now();
 
-interface Running {
+/** A proxy that listens: registry traffic is served, and what needs the database once that has been opened. */
+interface Listening {
   readonly server: HttpServer;
   readonly parts: readonly Part[];
   readonly files: FileSender | undefined;
+  /** Opens the database. @throws where it cannot be opened, and the signal's reason. */
+  readonly open: (signal: AbortSignal) => Promise<void>;
 }
 
-async function start(config: ServerConfig, logger: Logger): Promise<Running> {
+async function start(config: ServerConfig, logger: Logger): Promise<Listening> {
   const pushes = new PushRelay();
   const registry = await registryPart(config, logger, pushes.tell);
   // Extensions are wired here: each is a Part, and gets `registry.repositories` and what else it needs.
   const tls = config.tls === undefined ? undefined : await openTls(config.tls, logger);
-  const parts: readonly Part[] = [
-    ...(tls === undefined ? [] : [tls]),
-    registry,
-    await starlightPart(config, registry, pushes, logger),
-  ];
+  const starlight = await starlightPart(config, registry, pushes, logger);
+  const parts: readonly Part[] = [...(tls === undefined ? [] : [tls]), registry, starlight];
   // What is encrypted has to pass through this process.
   const files = tls === undefined ? await openFileSender(config, logger) : undefined;
   let server: HttpServer | undefined;
+  let starting = true;
   const health = new Health({
     checks: parts.flatMap((part) => part.checks),
+    starting: () => starting,
     draining: () => server?.draining() === true,
     onChange: (check, error) => {
       if (error === undefined) logger.info({ check }, 'a check passes again');
@@ -75,7 +77,11 @@ async function start(config: ServerConfig, logger: Logger): Promise<Running> {
     tls.renew = server.secure;
     server.secure(tls.options); // it may have changed while all else started
   }
-  return { server, parts, files };
+  const open = async (signal: AbortSignal) => {
+    await starlight.open(signal);
+    starting = false;
+  };
+  return { server, parts, files, open };
 }
 
 function openFileSender({ limits }: ServerConfig, logger: Logger): Promise<FileSender | undefined> {
@@ -104,19 +110,23 @@ function readConfig(): ServerConfig {
   );
 }
 
+function cannotStart(logger: Logger, error: unknown): void {
+  logger.fatal({ err: error }, 'cannot start');
+  process.stderr.write(`${NAME}: cannot start: ${errorText(error)}\n`);
+}
+
 async function main(): Promise<number> {
   const config = readConfig();
   const logger = createLogger(config.log.level);
   const terminated = terminationSignal(process);
-  let running: Running;
+  let listening: Listening;
   try {
-    running = await start(config, logger);
+    listening = await start(config, logger);
   } catch (error) {
-    logger.fatal({ err: error }, 'cannot start');
-    process.stderr.write(`${NAME}: cannot start: ${errorText(error)}\n`);
+    cannotStart(logger, error);
     return 1;
   }
-  const { server, parts, files } = running;
+  const { server, parts, files, open } = listening;
   process.on('SIGHUP', () => {
     logger.info('reading files again');
     for (const reload of parts.flatMap((part) => part.reloading ?? [])) void reload();
@@ -125,8 +135,22 @@ async function main(): Promise<number> {
   for (const warning of exposures(config)) logger.warn(warning);
   logger.info({ address, port, config: redactConfig(ServerConfigSchema, config) }, 'listening');
 
-  const signal = await terminated;
-  logger.info({ signal }, 'draining');
+  const ending = new AbortController();
+  const ended = terminated.then((signal) => {
+    logger.info({ signal }, 'draining');
+    ending.abort(new DOMException('the proxy is ending', 'AbortError'));
+  });
+  let code = 0;
+  try {
+    await open(ending.signal);
+    logger.info('ready');
+    await ended;
+  } catch (error) {
+    if (!ending.signal.aborted) {
+      cannotStart(logger, error);
+      code = 1;
+    }
+  }
   const clean = await shutDown({
     steps: [
       { name: 'http', close: (cut) => server.close(cut) },
@@ -137,7 +161,7 @@ async function main(): Promise<number> {
     onError: (step, error) => logger.error({ step, err: error }, 'closing failed'),
   });
   logger.info({ clean }, 'ended');
-  return 0;
+  return code;
 }
 
 // Explicit: a handle that somebody forgot must not keep a process that has ended its work.

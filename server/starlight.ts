@@ -2,13 +2,16 @@ import type { BundleCache } from '../extensions/starlight/bundle-cache.ts';
 import { DeltaService } from '../extensions/starlight/delta.ts';
 import { ImageStore } from '../extensions/starlight/image-store.ts';
 import { Ingester, type IngestEvent } from '../extensions/starlight/ingest.ts';
+import { systemClock } from '../extensions/starlight/jobs/clock.ts';
 import { JOB_LIMITS } from '../extensions/starlight/jobs/job-queue.ts';
 import { Reporter } from '../extensions/starlight/report.ts';
 import { starlightRoutes } from '../extensions/starlight/routes.ts';
+import { redactUrl } from '../schemas/config/redact.ts';
 import { MemoryBundleCache } from './cache/memory-cache.ts';
 import { RedisBundleCache } from './cache/redis-cache.ts';
 import type { ServerConfig } from './config.ts';
-import { openStores, type Stores } from './directory/open.ts';
+import { type AwaitOptions, awaitDatabase } from './directory/await-database.ts';
+import { type PendingStores, prepareStores } from './directory/open.ts';
 import { jobsPart } from './jobs/jobs-part.ts';
 import type { PushRelay } from './jobs/push-relay.ts';
 import type { Logger } from './log.ts';
@@ -18,6 +21,15 @@ import { ownVersion } from './version.ts';
 
 /** Unpacked images that are kept in memory, all together. */
 const IMAGES_BYTES = 256 * 1024 * 1024;
+
+export interface StarlightPart extends Part {
+  /**
+   * Opens the database, waiting for it as long as configured, and begins the work behind it. Until then the routes answer
+   * that the directory is unavailable.
+   * @throws where it cannot be opened, and the signal's reason.
+   */
+  readonly open: (signal: AbortSignal) => Promise<void>;
+}
 
 /** Wires the Starlight extension: its directory, its cache, and its routes over the registries that are fronted. */
 export async function starlightPart(
@@ -30,8 +42,8 @@ export async function starlightPart(
   }: Pick<RegistryPart, 'repositories' | 'upstreams' | 'jobRegistries' | 'mayDiscover'>,
   pushes: PushRelay,
   logger: Logger,
-): Promise<Part> {
-  const { directory, jobs: queue } = await openStoresOf(config, logger);
+): Promise<StarlightPart> {
+  const { directory, jobs: queue, migrate } = await storesOf(config, logger);
   const { cache, checks } = openCache(config, logger);
   const images = new ImageStore(directory, IMAGES_BYTES);
   const ingester = new Ingester({
@@ -52,6 +64,10 @@ export async function starlightPart(
   });
   const maxJsonBytes = config.limits.jsonBytes;
   return {
+    async open(signal) {
+      await awaitDatabase(migrate, waiting(config, logger), signal);
+      jobs.start();
+    },
     routes: [
       starlightRoutes({
         ...{ repositories, upstreams, delta, ingester, reporter, token },
@@ -69,13 +85,27 @@ export async function starlightPart(
   };
 }
 
-async function openStoresOf({ database, events }: ServerConfig, logger: Logger): Promise<Stores> {
+async function storesOf({ database, events }: ServerConfig, logger: Logger): Promise<PendingStores> {
   const store = { jobLimits: { ...JOB_LIMITS, leaseMs: events.leaseMs } };
-  if (database.url === undefined) return await openStores({ kind: 'pglite', path: database.dir }, store);
+  if (database.url === undefined) return await prepareStores({ kind: 'pglite', path: database.dir }, store);
   const onIdleError = (error: unknown) =>
     logger.warn({ err: error }, 'a connection to the directory database broke');
   const { url, connections: maxConnections } = database;
-  return await openStores({ kind: 'postgres', url, maxConnections, onIdleError }, store);
+  return await prepareStores({ kind: 'postgres', url, maxConnections, onIdleError }, store);
+}
+
+function waiting({ database }: ServerConfig, logger: Logger): AwaitOptions {
+  const { url = '', waitLimitMs: limitMs } = database;
+  return {
+    limitMs,
+    clock: { ...systemClock, nowMs: () => performance.now() },
+    random: Math.random,
+    onWait: (error) => {
+      const until = new Date(Date.now() + limitMs).toISOString();
+      const what = 'waiting for the directory database; registry traffic is served meanwhile';
+      logger.warn({ database: redactUrl(url), until, err: error }, what);
+    },
+  };
 }
 
 function openCache(

@@ -1,6 +1,7 @@
 import type { Directory } from '../../extensions/starlight/directory.ts';
 import { JOB_LIMITS, type JobLimits, type JobQueue } from '../../extensions/starlight/jobs/job-queue.ts';
-import { migrate, readMigrations } from './migrations.ts';
+import { MigratedDatabase } from './migrated-database.ts';
+import { readMigrations } from './migrations.ts';
 import { openPglite } from './pglite.ts';
 import { openPostgres, type PostgresOptions } from './postgres.ts';
 import type { SqlDatabase } from './sql.ts';
@@ -18,6 +19,11 @@ export interface Stores {
   readonly jobs: JobQueue;
 }
 
+export interface PendingStores extends Stores {
+  /** Brings the schema up to date; may be tried again. */
+  readonly migrate: () => Promise<void>;
+}
+
 export interface StoreOptions {
   readonly jobLimits?: JobLimits;
   /** Since 1970. */
@@ -31,15 +37,27 @@ export async function openDirectory(options: DirectoryOptions): Promise<Director
 
 /** Opens the directory and the queue of jobs, and brings their schema up to date. */
 export async function openStores(options: DirectoryOptions, store: StoreOptions = {}): Promise<Stores> {
-  const database = await openDatabase(options);
+  const stores = await prepareStores(options, store);
   try {
-    await migrate(database, await readMigrations());
+    await stores.migrate();
   } catch (error) {
-    await database.close().catch(() => undefined); // the first error is the one to tell
+    await stores.directory.close().catch(() => undefined); // the first error is the one to tell
     throw error;
   }
-  const { jobLimits = JOB_LIMITS, nowMs = Date.now } = store;
-  return { directory: new SqlDirectory(database), jobs: new SqlJobQueue(database, jobLimits, nowMs) };
+  return stores;
+}
+
+/** Stores that are `unavailable` until their schema is up to date. A PostgreSQL server is not asked before that. */
+export async function prepareStores(
+  options: DirectoryOptions,
+  { jobLimits = JOB_LIMITS, nowMs = Date.now }: StoreOptions,
+): Promise<PendingStores> {
+  const database = new MigratedDatabase(await openDatabase(options));
+  return {
+    directory: new SqlDirectory(database),
+    jobs: new SqlJobQueue(database, jobLimits, nowMs),
+    migrate: async () => await database.migrate(await readMigrations()),
+  };
 }
 
 async function openDatabase(options: DirectoryOptions): Promise<SqlDatabase> {

@@ -25,6 +25,33 @@ function isUnavailable(error: unknown): boolean {
   return typeof message === 'string' && /timeout|terminated|Connection|Cannot use a pool/i.test(message);
 }
 
+/**
+ * The server ends (57P01, 57P02), starts or recovers (57P03), has no connection left (53300), cannot be connected to
+ * through what stands before it (08…), or another replica migrates for longer than one statement may wait (57014).
+ */
+const AWAY_STATE = /^(?:57P0[123]|53300|08[0-9A-Z]{3}|57014)$/;
+/**
+ * ENOTFOUND as well: the name of a container that is not up, or of a Service of Kubernetes without ready pods, is not
+ * found, as a misspelt one is not.
+ */
+const AWAY_CODES: ReadonlySet<string> = new Set([
+  ...['ECONNREFUSED', 'ECONNRESET', 'ECONNABORTED', 'EPIPE', 'ETIMEDOUT'],
+  ...['EHOSTUNREACH', 'EHOSTDOWN', 'ENETUNREACH', 'ENETDOWN', 'EAI_AGAIN', 'ENOTFOUND'],
+]);
+
+/**
+ * True where the server is not there for the moment: worth another try. False where it, or the URL, is wrong in a way
+ * that only people can mend: password, name of the database, rights, certificates.
+ */
+export function isAway(error: unknown): boolean {
+  const cause = error instanceof DirectoryError && error.cause !== undefined ? error.cause : error;
+  if (!(cause instanceof Error)) return false;
+  const { code, syscall } = cause as { code?: unknown; syscall?: unknown };
+  if (code === 'ENOENT') return syscall === 'connect'; // no socket yet; else a file that the URL names
+  if (typeof code === 'string') return AWAY_CODES.has(code) || AWAY_STATE.test(code);
+  return /timeout|connection terminated/i.test(cause.message); // pg's own
+}
+
 function normalise(error: unknown): unknown {
   if (error instanceof DirectoryError || !isUnavailable(error)) return error;
   return new DirectoryError({ kind: 'unavailable' }, 'the directory database does not answer', {
@@ -64,6 +91,10 @@ export function openPostgres(options: PostgresOptions): SqlDatabase {
     },
   });
   pool.on('error', (error) => options.onIdleError?.(error));
+  let reached = false;
+  pool.once('connect', () => {
+    reached = true;
+  });
   return {
     ...overClient(pool),
     async transaction(work) {
@@ -76,7 +107,11 @@ export function openPostgres(options: PostgresOptions): SqlDatabase {
         }
       }
     },
-    close: () => pool.end(),
+    async close() {
+      const ended = pool.end();
+      // That a connection to a server that has never answered fails is not waited for.
+      if (reached) await ended;
+    },
   };
 }
 

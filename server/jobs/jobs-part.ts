@@ -33,8 +33,13 @@ export interface JobsPartOptions {
   readonly logger: Logger;
 }
 
-/** Wires events, the queue's runner, reconciliation, and the routes over them; the work begins at once. */
-export function jobsPart(options: JobsPartOptions): Part {
+export interface JobsPart extends Part {
+  /** Begins the work: the queue can be asked. */
+  readonly start: () => void;
+}
+
+/** Wires events, the queue's runner, reconciliation, and the routes over them. */
+export function jobsPart(options: JobsPartOptions): JobsPart {
   const { config, directory, queue, ingester, registries, repositoryOf, pushes, version, logger } = options;
   const { secret, repositories: patterns, reconcileMs, leaseMs } = config.events;
   const { ingestsAtOnce, conversionsAtOnce } = config.events;
@@ -76,9 +81,11 @@ export function jobsPart(options: JobsPartOptions): Part {
     onError: (error, where) => logger.warn({ err: error, where }, 'not reconciled'),
   });
   const told = { intake, repositoryOf, secret, maxJsonBytes: config.limits.jsonBytes };
-  runner.start();
-  if (reconcileMs > 0) reconciler.start();
   return {
+    start: () => {
+      runner.start();
+      if (reconcileMs > 0) reconciler.start();
+    },
     routes: [
       eventRoutes(told),
       scannerRoutes({ ...told, queue, version }),

@@ -54,8 +54,8 @@ describe('a process that cannot start', function () {
       /^starlight-proxy: cannot start: cannot open the database in \S+: (?:EEXIST|ENOTDIR): /,
     ],
     [
-      'a database server that is away',
-      () => proxy('--database-url', 'postgres://u:topsecret@127.0.0.1:1/x'),
+      'a database server that is away, and is not to be waited for',
+      () => proxy('--database-url', 'postgres://u:topsecret@127.0.0.1:1/x', '--database-wait-limit-ms', '0'),
       /^starlight-proxy: cannot start: the directory database does not answer: connect ECONNREFUSED /,
     ],
     [

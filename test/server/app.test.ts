@@ -128,20 +128,35 @@ describe('health', () => {
   const GOOD = { name: 'good', required: true, check: () => Promise.resolve() };
   const BAD = { name: 'bad', required: true, check: () => Promise.reject(new Error('a secret')) };
   const AWAY = { ...BAD, name: 'away', required: false };
-  const ROWS: readonly (readonly [string, boolean, readonly ReadinessCheck[], number, unknown])[] = [
-    ['/healthz', false, [BAD], 200, { status: 'ok' }],
-    ['/healthz', true, [], 200, { status: 'ok' }],
-    ['/readyz', false, [], 200, { status: 'ok', checks: {} }],
-    ['/readyz', false, [GOOD], 200, { status: 'ok', checks: { good: 'ok' } }],
-    ['/readyz', false, [GOOD, AWAY], 200, { status: 'degraded', checks: { good: 'ok', away: 'failed' } }],
-    ['/readyz', false, [GOOD, BAD], 503, { status: 'failed', checks: { good: 'ok', bad: 'failed' } }],
-    ['/readyz', false, [AWAY, BAD], 503, { status: 'failed', checks: { away: 'failed', bad: 'failed' } }],
-    ['/readyz', true, [GOOD], 503, { status: 'draining', checks: { good: 'ok' } }],
-    ['/readyz', true, [AWAY], 503, { status: 'draining', checks: { away: 'failed' } }],
+  type Phase = 'starting' | 'running' | 'draining';
+  const ROWS: readonly (readonly [string, Phase, readonly ReadinessCheck[], number, unknown])[] = [
+    ['/healthz', 'running', [BAD], 200, { status: 'ok' }],
+    ['/healthz', 'draining', [], 200, { status: 'ok' }],
+    ['/readyz', 'running', [], 200, { status: 'ok', checks: {} }],
+    ['/readyz', 'running', [GOOD], 200, { status: 'ok', checks: { good: 'ok' } }],
+    ['/readyz', 'running', [GOOD, AWAY], 200, { status: 'degraded', checks: { good: 'ok', away: 'failed' } }],
+    ['/readyz', 'running', [GOOD, BAD], 503, { status: 'failed', checks: { good: 'ok', bad: 'failed' } }],
+    ['/readyz', 'running', [AWAY, BAD], 503, { status: 'failed', checks: { away: 'failed', bad: 'failed' } }],
+    ['/readyz', 'draining', [GOOD], 503, { status: 'draining', checks: { good: 'ok' } }],
+    ['/readyz', 'draining', [AWAY], 503, { status: 'draining', checks: { away: 'failed' } }],
+    ['/healthz', 'starting', [BAD], 200, { status: 'ok' }],
+    ['/readyz', 'starting', [GOOD], 503, { status: 'starting', checks: { good: 'ok' } }],
+    [
+      '/readyz',
+      'starting',
+      [GOOD, AWAY],
+      503,
+      { status: 'starting', checks: { good: 'ok', away: 'failed' } },
+    ],
   ];
-  for (const [path, draining, checks, status, body] of ROWS) {
-    it(`answers ${path} by ${status} with ${checks.map((one) => one.name).join()}${draining ? ', draining' : ''}`, async () => {
-      const health = new Health({ checks, draining: () => draining, onChange: () => undefined });
+  for (const [path, phase, checks, status, body] of ROWS) {
+    it(`answers ${path} by ${status} with ${checks.map((one) => one.name).join()}, ${phase}`, async () => {
+      const health = new Health({
+        checks,
+        starting: () => phase === 'starting',
+        draining: () => phase === 'draining',
+        onChange: () => undefined,
+      });
       await withServer({ health }, async (url) => {
         const answer = await fetch(url + path);
         assert.equal(answer.status, status);
@@ -158,6 +173,7 @@ describe('health', () => {
     const onChange = (name: string, error?: unknown) => void told.push(`${name} ${error}`);
     const health = new Health({
       checks: [{ name: 'a', required: false, check }],
+      starting: () => false,
       draining: () => false,
       onChange,
     });
@@ -171,6 +187,22 @@ describe('health', () => {
     assert.deepEqual(told, ['a Error: gone', 'a undefined']);
   });
 
+  it('tells of no failure while it starts', async () => {
+    const told: string[] = [];
+    let starting = true;
+    const health = new Health({
+      checks: [AWAY],
+      starting: () => starting,
+      draining: () => false,
+      onChange: (name) => told.push(name),
+    });
+    await health.readiness();
+    assert.deepEqual(told, []);
+    starting = false;
+    await health.readiness();
+    assert.deepEqual(told, ['away']);
+  });
+
   it('asks once for all who want to know at the same time', async () => {
     let asked = 0;
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -180,6 +212,7 @@ describe('health', () => {
     };
     const health = new Health({
       checks: [{ name: 'a', required: true, check }],
+      starting: () => false,
       draining: () => false,
       onChange: () => undefined,
     });

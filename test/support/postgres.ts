@@ -1,4 +1,4 @@
-import { chown, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { chown, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { prints, run, Server } from '../../scripts/lib/child.ts';
@@ -14,6 +14,9 @@ export interface PostgresServer {
   /** Ends all connections and the server; `start` brings it back with its data. */
   stop(): Promise<void>;
   start(): Promise<void>;
+  /** Starts it as one that recovers and does not come to an end: "not yet accepting connections", until `promote`. */
+  startRecovering(): Promise<void>;
+  promote(): Promise<void>;
   /** Stops it and removes everything. */
   destroy(): Promise<void>;
 }
@@ -43,18 +46,20 @@ export async function startPostgres(): Promise<PostgresServer> {
   await run(join(bin, 'initdb'), setup, options);
 
   let server: Server | undefined;
-  const start = async () => {
+  const startUntil = async (printed: RegExp, ...settings: readonly string[]) => {
+    const given = ['listen_addresses=', 'fsync=off', ...settings].flatMap((setting) => ['-c', setting]);
     server ??= await Server.start(
       {
         command: join(bin, 'postgres'),
-        args: ['-D', data, '-k', root, '-c', 'listen_addresses=', '-c', 'fsync=off'],
+        args: ['-D', data, '-k', root, ...given],
         logFile: join(root, 'postgres.log'),
         ...options,
       },
-      prints(/ready to accept connections/),
+      prints(printed),
       START_LIMIT_MS,
     );
   };
+  const start = () => startUntil(/ready to accept connections/);
   const stop = async () => {
     await server?.stop('SIGINT'); // "fast": sessions are ended, not waited for
     server = undefined;
@@ -68,6 +73,14 @@ export async function startPostgres(): Promise<PostgresServer> {
       return urlOf(name);
     },
     start,
+    async startRecovering() {
+      await writeFile(join(data, 'standby.signal'), '');
+      if (user !== undefined) await chown(join(data, 'standby.signal'), user.uid, user.gid);
+      await startUntil(/entering standby mode/, 'hot_standby=off');
+    },
+    async promote() {
+      await run(join(bin, 'pg_ctl'), ['promote', '-w', '-D', data], options);
+    },
     stop,
     async destroy() {
       await stop();

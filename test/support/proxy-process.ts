@@ -20,8 +20,12 @@ export class ProxyProcess implements AsyncDisposable {
     this.storageDir = storageDir;
   }
 
-  /** Started again on the same directory, it goes on where it was. */
-  static async start(directory: string, flags: readonly string[] = []): Promise<ProxyProcess> {
+  /** Started again on the same directory, it goes on where it was. Returns once it has logged `reached`. */
+  static async start(
+    directory: string,
+    flags: readonly string[] = [],
+    reached = 'ready',
+  ): Promise<ProxyProcess> {
     await mkdir(directory, { recursive: true });
     started += 1;
     const logFile = join(directory, `proxy-${started}.log`);
@@ -39,7 +43,7 @@ export class ProxyProcess implements AsyncDisposable {
         ],
         logFile,
       },
-      async () => (await port()) !== undefined,
+      async (printed) => printed().includes(`"msg":"${reached}"`),
       START_LIMIT_MS,
     );
     return new ProxyProcess((await port()) ?? 0, server, storageDir);

@@ -11,6 +11,8 @@ describe('errorText()', () => {
     ['a cause that its message quotes', new Error('x: b', { cause: new Error('b') }), 'x: b'],
     ['a cause that is no error', new Error('a', { cause: 'b' }), 'a: b'],
     ['an error without a message', new TypeError(), 'TypeError'],
+    ['several without a message', new AggregateError([new Error('a'), new Error('b')]), 'a, b'],
+    ['several with one', new AggregateError([new Error('a')], 'both'), 'both'],
     ['causes in a circle', circle, 'round'],
     ['what is no error', 'b', 'b'],
     ['nothing', undefined, ''],

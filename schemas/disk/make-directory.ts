@@ -13,15 +13,21 @@ import { isMissing } from '../process/system-error.ts';
  */
 export async function makeDirectory(path: string, mode = 0o777): Promise<void> {
   try {
-    await mkdir(path, { mode });
+    await makeOne(path, mode);
   } catch (error) {
-    if (await isDirectory(path)) return;
     const parent = dirname(path);
     if (!isMissing(error) || parent === path) throw error;
     await makeDirectory(parent, mode);
-    await mkdir(path, { mode }).catch(async (last: unknown) => {
-      if (!(await isDirectory(path))) throw last; // another may have been faster
-    });
+    await makeOne(path, mode);
+  }
+}
+
+/** Of which the parent is there; it may be there itself, as where another was faster. */
+async function makeOne(path: string, mode: number): Promise<void> {
+  try {
+    await mkdir(path, { mode });
+  } catch (error) {
+    if (!(await isDirectory(path))) throw error;
   }
 }
 

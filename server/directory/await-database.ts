@@ -1,9 +1,9 @@
 import type { Clock } from '../../extensions/starlight/jobs/clock.ts';
+import { backoffDelayMs } from '../../schemas/concurrency/backoff-delay.ts';
 import { whenAborted } from '../../schemas/concurrency/when-aborted.ts';
 import { isAway } from './postgres.ts';
 
-const FIRST_PAUSE_MS = 250;
-const MAX_PAUSE_MS = 5_000;
+const PAUSES = { firstMs: 250, maxMs: 5_000 };
 
 export interface AwaitOptions {
   /** How long it is tried again; 0: not at all. */
@@ -39,8 +39,7 @@ export async function awaitDatabase(
       const leftMs = untilMs - clock.nowMs();
       if (leftMs <= 0) throw new DatabaseAwayError(limitMs, { cause: error });
       if (failures === 0) onWait(error);
-      const pauseMs = Math.min(MAX_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(failures, 10));
-      await clock.sleep(Math.min(leftMs, pauseMs * (0.5 + random() / 2)), signal);
+      await clock.sleep(Math.min(leftMs, backoffDelayMs(failures, PAUSES, random())), signal);
     }
   }
 }

@@ -1,5 +1,6 @@
 import pg from 'pg';
 import { DirectoryError } from '../../extensions/starlight/directory.ts';
+import { errorCode } from '../../schemas/process/system-error.ts';
 import type { Sql, SqlDatabase, SqlParameter } from './sql.ts';
 
 export interface PostgresOptions {
@@ -46,9 +47,9 @@ const AWAY_CODES: ReadonlySet<string> = new Set([
 export function isAway(error: unknown): boolean {
   const cause = error instanceof DirectoryError && error.cause !== undefined ? error.cause : error;
   if (!(cause instanceof Error)) return false;
-  const { code, syscall } = cause as { code?: unknown; syscall?: unknown };
-  if (code === 'ENOENT') return syscall === 'connect'; // no socket yet; else a file that the URL names
-  if (typeof code === 'string') return AWAY_CODES.has(code) || AWAY_STATE.test(code);
+  const code = errorCode(cause);
+  if (code === 'ENOENT') return 'syscall' in cause && cause.syscall === 'connect'; // no socket yet; else a file that the URL names
+  if (code !== undefined) return AWAY_CODES.has(code) || AWAY_STATE.test(code);
   return /timeout|connection terminated/i.test(cause.message); // pg's own
 }
 

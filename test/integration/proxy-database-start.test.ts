@@ -1,13 +1,12 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { tryRun } from '../../scripts/lib/child.ts';
 import { type PostgresServer, startPostgres } from '../support/postgres.ts';
 import { ProxyProcess } from '../support/proxy-process.ts';
 import { pushImage } from '../support/push-image.ts';
+import { SilentServer } from '../support/silent-server.ts';
 
 const WAITING = 'waiting for the directory database; registry traffic is served meanwhile';
 const PROXY = new URL('../../bin/starlight-proxy', import.meta.url).pathname;
@@ -95,19 +94,13 @@ describe('starlight-proxy, started before its database', function () {
   });
 
   it('ends with 0 on SIGTERM while a server that says nothing is asked', async () => {
-    const sockets: Socket[] = [];
-    const silent = createServer((socket) => sockets.push(socket.on('error', () => undefined)));
-    silent.listen(0, '127.0.0.1');
-    await once(silent, 'listening');
-    const { port } = silent.address() as AddressInfo; // it listens on TCP
-    const asked = once(silent, 'connection');
-    const flags = ['--database-url', `postgres://u@127.0.0.1:${port}/x`, ...LONGEST];
+    await using silent = await SilentServer.start();
+    const asked = silent.connected();
+    const flags = ['--database-url', `postgres://u@127.0.0.1:${silent.port}/x`, ...LONGEST];
     const proxy = await ProxyProcess.start(directory(), flags, 'listening');
     await asked;
     assert.equal(await proxy.server.stop('SIGTERM'), 0);
     assert.doesNotMatch(proxy.server.log(), /"msg":"ready"|cannot start/);
-    for (const socket of sockets) socket.destroy();
-    silent.close();
   });
 
   const ends = (url: string, ...flags: readonly string[]) => {

@@ -30,7 +30,7 @@ export class SnapshotCollection {
     this.#deps = deps;
   }
 
-  /** Returns when those snapshots are removed, which need not be when there are none at all. @throws {ContainerdError} */
+  /** Returns when they are removed; asks for nothing where containerd has made no snapshot. @throws {ContainerdError} */
   async collect(signal: AbortSignal): Promise<void> {
     const { client, snapshotter } = this.#deps;
     const namespace = this.#namespace();

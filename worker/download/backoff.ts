@@ -1,13 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { type BackoffBounds, backoffDelayMs } from '../../schemas/concurrency/backoff-delay.ts';
 
-export type BackoffOptions = {
+export type BackoffOptions = BackoffBounds & {
   /** Failures in a row, without progress, after which it is over. */
   readonly retries: number;
-  readonly firstMs: number;
-  readonly maxMs: number;
 };
 
-/** Pauses between attempts: doubling, never longer than `maxMs`, with a spread so that workers do not march in step. */
+/** Pauses between attempts ({@link backoffDelayMs}), as long as there is progress now and then. */
 export class Backoff {
   readonly #options: BackoffOptions;
   readonly #random: () => number;
@@ -26,8 +25,8 @@ export class Backoff {
   /** Pauses, or throws `error` when there were too many failures in a row. */
   async pause(error: unknown, signal: AbortSignal, retries: number = this.#options.retries): Promise<void> {
     if (this.#failures >= Math.min(retries, this.#options.retries)) throw error;
-    const fullMs = Math.min(this.#options.maxMs, this.#options.firstMs * 2 ** Math.min(this.#failures, 30));
+    const delayMs = backoffDelayMs(this.#failures, this.#options, this.#random());
     this.#failures += 1;
-    await delay(fullMs * (0.5 + this.#random() / 2), undefined, { signal });
+    await delay(delayMs, undefined, { signal });
   }
 }

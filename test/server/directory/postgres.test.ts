@@ -1,26 +1,21 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { DirectoryError } from '../../../extensions/starlight/directory.ts';
 import { openPostgres } from '../../../server/directory/postgres.ts';
+import { SilentServer } from '../../support/silent-server.ts';
 
 describe('openPostgres()', () => {
   it('closes at once where a server that has never answered is still waited for', async () => {
-    const sockets: Socket[] = [];
-    const silent = createServer((socket) => sockets.push(socket.on('error', () => undefined)));
-    silent.listen(0, '127.0.0.1');
-    await once(silent, 'listening');
-    const { port } = silent.address() as AddressInfo; // it listens on TCP
+    await using silent = await SilentServer.start();
     const connectTimeoutMs = 3_600_000; // beyond this test's time
-    const database = openPostgres({ url: `postgres://u@127.0.0.1:${port}/x`, connectTimeoutMs });
+    const database = openPostgres({ url: `postgres://u@127.0.0.1:${silent.port}/x`, connectTimeoutMs });
+    const connected = silent.connected();
     const asked = database.query('SELECT 1').then(
       () => undefined,
       (error: unknown) => error,
     );
-    await once(silent, 'connection');
+    await connected;
     await database.close();
-    for (const socket of sockets) socket.destroy();
+    await silent[Symbol.asyncDispose]();
     assert.ok((await asked) instanceof DirectoryError);
-    silent.close();
   });
 });
